@@ -1,0 +1,194 @@
+package resources
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// Function is a plain Go function as a resource: see Func. It is a value: each of
+// its methods returns a changed copy, and many goroutines may use it at once when
+// its work allows that. The zero value is invalid, which Spec says.
+type Function[T any] struct {
+	work func(context.Context) (T, error)
+	more *funcMore // nil when there is the work alone, so that a Function is two words
+}
+
+// funcMore is what few functions have. It is never changed once it is in a Function.
+type funcMore struct {
+	label    string
+	cleanups []func(context.Context) error
+	receiver any
+	invalid  *Invalid // the first thing that was wrong with the rest
+}
+
+// Func makes a resource of work. There is no default cap on how many run at once.
+//
+// work is to return soon once its context has ended, or once its clean-up hook has
+// closed under it what it blocks on; what it returns then, though late, is handed to
+// the caller as the partial result. A Go function cannot be stopped from outside: one
+// that does not return is answered for on time, and is a leftover until it does.
+func Func[T any](work func(context.Context) (T, error)) Function[T] {
+	return Function[T]{work: work}
+}
+
+// Named gives the function a label, by which errors, receipts and metrics know it and
+// requests share an endpoint. Without one it is "func".
+func (f Function[T]) Named(label string) Function[T] {
+	return f.with(func(m *funcMore) { m.label = label })
+}
+
+// Cleanup adds a clean-up hook, typically the Close of what work blocks on. It runs
+// once, when the request expires, is cancelled or panics; never after a success or a
+// plain error, and never for work that was not started. It may run while work still
+// does: that is its purpose. Hooks run last in first out, and the wait for them is
+// bounded by the budget's Grace and Force.
+func (f Function[T]) Cleanup(hook func() error) Function[T] {
+	if hook == nil {
+		return f.CleanupContext(nil)
+	}
+	return f.CleanupContext(func(context.Context) error { return hook() })
+}
+
+// CleanupContext is Cleanup for a hook that takes a context: it carries the values of
+// the operation's own, and ends when the release gives up waiting for the hook. See
+// CleanupMethod for a hook that is the named method of an object.
+func (f Function[T]) CleanupContext(hook func(context.Context) error) Function[T] {
+	return f.with(func(m *funcMore) {
+		if hook == nil {
+			m.invalid = &Invalid{Kind: kindFunc, Field: "Cleanup", Why: "is nil: a clean-up must be a function"}
+			return
+		}
+		m.cleanups = append(slices.Clip(m.cleanups), hook)
+	})
+}
+
+// On remembers receiver as the object whose methods CleanupByName may name.
+func (f Function[T]) On(receiver any) Function[T] {
+	return f.with(func(m *funcMore) { m.receiver = receiver })
+}
+
+// CleanupByName adds the method of that name of the object given with On as a
+// clean-up hook. The error is *Invalid: see CleanupMethod.
+func (f Function[T]) CleanupByName(name string) (Use, error) {
+	hook, err := CleanupMethod(f.extras().receiver, name)
+	if err != nil {
+		return nil, err
+	}
+	return Of[T](f.CleanupContext(hook)), nil
+}
+
+// Spec describes the function. It fails when the work or a clean-up is nil.
+func (f Function[T]) Spec() (Spec, error) {
+	if f.work == nil {
+		return Spec{}, &Invalid{Kind: kindFunc, Field: "Func", Why: "there is no function to call"}
+	}
+	spec := Spec{Kind: kindFunc, Target: kindFunc, Endpoint: kindFunc, Unbounded: true}
+	if f.more == nil {
+		return spec, nil
+	}
+	if f.more.invalid != nil {
+		return Spec{}, f.more.invalid
+	}
+	if f.more.label != "" {
+		spec.Target, spec.Endpoint = f.more.label, f.more.label
+	}
+	return spec, nil
+}
+
+// Run calls the work on the caller's goroutine. A function that has ended before it
+// began is not called.
+func (f Function[T]) Run(ctx context.Context, held *Held) (T, error) {
+	if err := ctx.Err(); err != nil {
+		var zero T
+		return zero, err
+	}
+	if f.more != nil && !armHooks(ctx, held, f.more.cleanups) {
+		var zero T
+		return zero, ErrSealed
+	}
+	held.Opened()
+	return f.work(ctx)
+}
+
+const kindFunc = "func"
+
+// extras returns what f has beyond its work, for reading.
+func (f Function[T]) extras() funcMore {
+	if f.more == nil {
+		return funcMore{}
+	}
+	return *f.more
+}
+
+// with returns f with a changed copy of its extras.
+func (f Function[T]) with(change func(*funcMore)) Function[T] {
+	more := f.extras()
+	change(&more)
+	f.more = &more
+	return f
+}
+
+// States of a use's hooks.
+const (
+	hooksUnarmed int32 = iota // the work has not been started
+	hooksArmed                // the work is started, or about to be
+	hooksVoid                 // the use ended before the work was started
+)
+
+// armHooks registers the hooks of work that is about to start. It reports whether the
+// work may start. Held runs a hook that is registered after an abort; here that would
+// be the clean-up of work that was never started, so a hook that is called while the
+// state is unarmed does nothing, and the work is then not started.
+func armHooks(ctx context.Context, held *Held, cleanups []func(context.Context) error) bool {
+	if len(cleanups) == 0 {
+		return true
+	}
+	state := new(atomic.Int32)
+	for _, cleanup := range cleanups {
+		h := &hook{parent: ctx, state: state, cleanup: cleanup}
+		if err := held.OnAbort(&Piece{What: "clean-up hook", Close: h.run, Force: h.cancel}); err != nil {
+			return false
+		}
+	}
+	return state.CompareAndSwap(hooksUnarmed, hooksArmed)
+}
+
+// hook is one clean-up hook of one use.
+type hook struct {
+	parent  context.Context // the operation's, for its values
+	state   *atomic.Int32   // shared by the use's hooks
+	cleanup func(context.Context) error
+
+	mu        sync.Mutex
+	cancelled bool
+	stop      context.CancelFunc // nil while the hook does not run
+}
+
+// run calls the clean-up with a context of its own: the operation's has ended.
+func (h *hook) run() error {
+	if h.state.CompareAndSwap(hooksUnarmed, hooksVoid) || h.state.Load() == hooksVoid {
+		return nil
+	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(h.parent))
+	defer stop()
+	h.mu.Lock()
+	h.stop = stop
+	if h.cancelled {
+		stop()
+	}
+	h.mu.Unlock()
+	return h.cleanup(ctx)
+}
+
+// cancel tells a clean-up that is under way that nobody waits for it any longer.
+func (h *hook) cancel() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.cancelled = true
+	if h.stop != nil {
+		h.stop()
+	}
+	return nil
+}

@@ -1,0 +1,109 @@
+package proctree
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// ID tells processes apart for as long as the machine is up.
+type ID struct {
+	PID   int
+	Start uint64 // clock ticks after boot
+}
+
+// Stat is what is of interest in /proc/PID/stat.
+type Stat struct {
+	ID
+	Comm       string
+	State      byte
+	PPID, PGrp int
+	threads    int
+}
+
+// Dead reports whether the process has ended. One whose first thread has exited before
+// the others looks like a zombie, but has them.
+func (st Stat) Dead() bool {
+	return st.State == 'X' || (st.State == 'Z' && st.threads <= 1)
+}
+
+var errBadStat = errors.New("unreadable process status")
+
+// ReadStat reads /proc/PID/stat; proc_pid_stat(5) numbers its fields from 1.
+func ReadStat(pid int) (Stat, error) {
+	raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return Stat{}, err
+	}
+	// The name is the program's own choice and may hold anything, brackets too.
+	open, end := bytes.IndexByte(raw, '('), bytes.LastIndexByte(raw, ')')
+	if open < 0 || end < open {
+		return Stat{}, errBadStat
+	}
+	const first = 3 // number of the first field after the name
+	f := strings.Fields(string(raw[end+1:]))
+	if len(f) <= 22-first {
+		return Stat{}, errBadStat
+	}
+	st := Stat{ID: ID{PID: pid}, Comm: printable(string(raw[open+1 : end])), State: f[0][0]}
+	var errs [4]error
+	st.PPID, errs[0] = strconv.Atoi(f[4-first])
+	st.PGrp, errs[1] = strconv.Atoi(f[5-first])
+	st.threads, errs[2] = strconv.Atoi(f[20-first])
+	st.Start, errs[3] = strconv.ParseUint(f[22-first], 10, 64)
+	return st, errors.Join(errs[:]...)
+}
+
+// printable makes a name that a process chose fit for a report.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, s)
+}
+
+// Children lists the children of a process, those of all its threads. Without children files
+// in /proc (CONFIG_PROC_CHILDREN) all processes are looked at.
+func Children(pid int) []int {
+	dir := "/proc/" + strconv.Itoa(pid) + "/task"
+	threads, err := os.ReadDir(dir)
+	if err != nil {
+		return childrenByParent(pid)
+	}
+	var pids []int
+	for _, t := range threads {
+		list, err := os.ReadFile(dir + "/" + t.Name() + "/children")
+		if errors.Is(err, os.ErrNotExist) && t.Name() == strconv.Itoa(pid) {
+			return childrenByParent(pid)
+		}
+		for _, f := range strings.Fields(string(list)) {
+			if child, err := strconv.Atoi(f); err == nil {
+				pids = append(pids, child)
+			}
+		}
+	}
+	return pids
+}
+
+func childrenByParent(parent int) []int {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if st, err := ReadStat(pid); err == nil && st.PPID == parent {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}

@@ -1,0 +1,5 @@
+//go:build race
+
+package resources_test
+
+const raceEnabled = true

@@ -1,0 +1,118 @@
+package resources
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Sink is a file that a result is written to as it comes: under a temporary name in
+// the same directory, renamed when it is complete and on the disk, removed on any other
+// end. So Path is at any time what it was before, or complete. A symbolic link is
+// followed; what exists and is no regular file is refused.
+type Sink struct {
+	Path string
+
+	// Mode is that of the file, before the process's umask; 0 is 0666. A file that is
+	// replaced does not pass its mode on.
+	Mode fs.FileMode
+}
+
+// sinkFile is a Sink being written.
+type sinkFile struct {
+	*os.File
+	path  string // in the end
+	held  *Held
+	piece *Piece
+}
+
+// check finds bad fields. A nil Sink is none.
+func (s *Sink) check() error {
+	switch {
+	case s == nil:
+		return nil
+	case s.Path == "":
+		return &Invalid{fetchKind, "Sink.Path", "is empty"}
+	case strings.HasSuffix(s.Path, string(filepath.Separator)):
+		return &Invalid{fetchKind, "Sink.Path", "is a directory"}
+	case s.Mode&^fs.ModePerm != 0:
+		return &Invalid{fetchKind, "Sink.Mode", "has more than permission bits"}
+	}
+	return nil
+}
+
+// open makes the temporary file, which held removes unless commit comes first. A nil
+// Sink gives a nil file.
+func (s *Sink) open(held *Held) (*sinkFile, error) {
+	if s == nil {
+		return nil, nil
+	}
+	path, err := s.resolve()
+	if err != nil {
+		return nil, err
+	}
+	mode := s.Mode
+	if mode == 0 {
+		mode = 0o666
+	}
+	dir, base := filepath.Split(path)
+	name := filepath.Join(dir, "."+base+"."+rand.Text()[:10]+".part")
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return nil, err
+	}
+	f := &sinkFile{File: file, path: path, held: held}
+	f.piece = &Piece{What: "temporary file " + filepath.Base(name), By: "remove", Close: f.discard}
+	if err := held.Keep(f.piece); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// resolve returns the path to rename to: behind symbolic links, so that a link is not
+// replaced by what it should lead to.
+func (s *Sink) resolve() (string, error) {
+	info, err := os.Stat(s.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s.Path, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("sink %s: exists and is not a regular file", s.Path)
+	}
+	return filepath.EvalSymlinks(s.Path)
+}
+
+// commit makes the file what it is to be. When held has begun to release it, it is too
+// late, and ErrSealed.
+func (f *sinkFile) commit() error {
+	// Without it a crash of the machine may leave the new name with half its bytes.
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if !f.held.Drop(f.piece) {
+		return ErrSealed
+	}
+	if err := os.Rename(f.Name(), f.path); err != nil {
+		return errors.Join(err, f.discard())
+	}
+	return nil
+}
+
+// discard closes and removes the file.
+func (f *sinkFile) discard() error {
+	_ = f.Close()
+	if err := os.Remove(f.Name()); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,113 @@
+package actors
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"curfew.example/resources"
+)
+
+// operation is the context a resource runs under. It takes its values from the caller's
+// context but ends only when the runtime says so: there is no second timer, and through
+// AfterFunc no goroutine for a context derived from it. Its Err is DeadlineExceeded at an
+// expiry while context.Cause is ours. It lives inside its request: no allocation of its own.
+type operation struct {
+	values   context.Context
+	held     *resources.Held
+	deadline time.Time // zero: unlimited
+
+	mu    sync.Mutex
+	done  chan struct{} // made when first asked for
+	err   error
+	cause context.Context // ended with our cause, for context.Cause to find
+	after map[*func()]struct{}
+}
+
+// Deadline implements context.Context.
+func (o *operation) Deadline() (time.Time, bool) { return o.deadline, !o.deadline.IsZero() }
+
+// Done implements context.Context.
+func (o *operation) Done() <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.done == nil {
+		o.done = make(chan struct{})
+		if o.err != nil {
+			close(o.done)
+		}
+	}
+	return o.done
+}
+
+// Err implements context.Context.
+func (o *operation) Err() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
+}
+
+// Value implements context.Context.
+func (o *operation) Value(key any) any {
+	if _, ok := key.(resources.HeldKey); ok {
+		return o.held
+	}
+	o.mu.Lock()
+	cause := o.cause
+	o.mu.Unlock()
+	if cause != nil {
+		// context.Cause asks for package context's private key. A context made from
+		// Background knows that key and no other, so this answers nothing else.
+		if v := cause.Value(key); v != nil {
+			return v
+		}
+	}
+	return o.values.Value(key)
+}
+
+// AfterFunc is what package context looks for in a parent that is none of its own: f is
+// called once when the operation ends, unless the function it returns is called before.
+func (o *operation) AfterFunc(f func()) (stop func() bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err != nil {
+		// The goroutine ends with f, which is a cancel function of package context.
+		go f()
+		return func() bool { return false }
+	}
+	if o.after == nil {
+		o.after = make(map[*func()]struct{})
+	}
+	o.after[&f] = struct{}{}
+	return func() bool {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		_, waiting := o.after[&f]
+		delete(o.after, &f)
+		return waiting
+	}
+}
+
+// end ends the context, once; cause may be nil.
+func (o *operation) end(err, cause error) {
+	o.mu.Lock()
+	if o.err != nil {
+		o.mu.Unlock()
+		return
+	}
+	o.err = err
+	if cause != nil {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		cancel(cause)
+		o.cause = ctx
+	}
+	if o.done != nil {
+		close(o.done)
+	}
+	after := o.after
+	o.after = nil
+	o.mu.Unlock()
+	for f := range after {
+		(*f)()
+	}
+}

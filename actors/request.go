@@ -1,0 +1,494 @@
+package actors
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"curfew.example/resources"
+	"curfew.example/timeoutpolicy"
+)
+
+// request is one use of one resource: the request actor and all it needs, in one
+// allocation. Its handlers run on whatever goroutine posts to it (the caller's, the
+// timer's, the holder's) and never block; the operation runs on a goroutine of its own.
+//
+// The way of a request: submitted, admitted or queued by its endpoint, begun (spawned
+// under the endpoint's gate), Started (the runner goes), decided (once), Stopping,
+// Stopped: PostStop. A request that ends in the queue is never spawned.
+type request struct {
+	op     operation
+	keeper resources.Keeper
+	mail   mailbox
+
+	rt     *Runtime
+	id     uint64 // for events; 0 when nobody listens
+	ep     *endpoint
+	use    resources.Use
+	spec   resources.Spec
+	caller context.Context
+	opts   Options
+	budget timeoutpolicy.Budget
+	notify func(*request) // tells who asked by message; nil when a caller waits
+
+	submitted, deadline time.Time // deadline is zero when unlimited
+	begun               time.Time // written before Started, read after
+
+	limit, stall, warn *time.Timer
+
+	next, prev *request // in one of the endpoint's lists
+	in         *requestList
+	verdict    func(error) // tells the endpoint's breaker how it went; nil for none
+
+	wake     chan struct{} // the waiting caller has something to do; room for both of its reasons
+	answered atomic.Bool
+
+	mu      sync.Mutex // guards what follows
+	outcome Outcome
+	phase   Phase
+	cause   error
+	due     time.Time // when the limit that ended it was reached
+	ended   time.Time // when the outcome was decided
+	runner  chan struct{}
+	running bool // the runner has been started and is not back
+	back    bool // the runner is back: value and work are final
+	value   any
+	work    error
+	report  *resources.Report
+	final   time.Time
+}
+
+// Receive implements actor.Actor.
+func (r *request) Receive(c actor.Context) {
+	switch c.Message().(type) {
+	case *actor.Started:
+		r.started()
+	case *actor.Stopping:
+		r.stopping(c)
+	case *actor.Stopped:
+		r.PostStop()
+	}
+}
+
+// started sets the operation going.
+func (r *request) started() {
+	held := r.keeper.Begin(&r.rt.shelf)
+	r.keeper.Expect(r.budget.Grace, r.budget.Force)
+	r.op.values, r.op.held, r.op.deadline = r.caller, held, r.deadline
+	r.mu.Lock()
+	r.running = true
+	if r.budget.Stall > 0 {
+		r.stall = time.AfterFunc(r.budget.Stall, r.checkStall)
+	}
+	r.mu.Unlock()
+	r.rt.emit(EventStarted, r, nil)
+	// The runner. The holder waits for it, no longer than the budget allows; after that
+	// the reaper watches it.
+	go r.run()
+}
+
+// run is the runner goroutine: the one place where a resource's own code works.
+func (r *request) run() {
+	var value any
+	returned := false
+	resources.Guard(func() (err error) {
+		value, err = r.use.Run(&r.op, r.op.held)
+		returned = true
+		return err
+	}, func(err error) { r.ran(value, err, !returned) })
+}
+
+// ran takes over what the operation returned and stops the actor. crashed says that it did
+// not return but panicked, or ended its goroutine.
+func (r *request) ran(value any, err error, crashed bool) {
+	now := time.Now()
+	if err != nil && r.past(now) {
+		r.awaitCause()
+	}
+	r.mu.Lock()
+	r.value, r.work, r.back, r.running = value, err, true, false
+	if r.runner != nil {
+		close(r.runner)
+	}
+	decided := r.outcome != Undecided
+	if !decided {
+		r.decide(r.judge(err, crashed, now), now)
+	}
+	r.mu.Unlock()
+	switch {
+	case decided: // the stop is under way, and waits for us
+	case r.notify == nil:
+		r.wake <- struct{}{} // the waiting caller stops the actor on its own goroutine
+	default:
+		r.stop()
+	}
+}
+
+// judge says what the end of the operation means. Called with mu held.
+func (r *request) judge(err error, crashed bool, now time.Time) Outcome {
+	switch {
+	case err == nil:
+		return Completed
+	case crashed:
+		return Panicked
+	case r.past(now):
+		// package net notices a deadline before our timer does.
+		r.phase, r.due, r.cause = r.whereabouts(), r.deadline, r.callerCause()
+		return Expired
+	}
+	return Failed
+}
+
+// past reports whether the limit is over.
+func (r *request) past(now time.Time) bool { return !r.deadline.IsZero() && !now.Before(r.deadline) }
+
+// decide settles the outcome. Called with mu held, once.
+func (r *request) decide(o Outcome, now time.Time) {
+	r.outcome, r.ended = o, now
+}
+
+// whereabouts says which phase a begun request is in.
+func (r *request) whereabouts() Phase {
+	if r.keeper.Opened().IsZero() {
+		return Opening
+	}
+	return Running
+}
+
+// expire is the limit timer's call: armed by the endpoint when the request was submitted.
+func (r *request) expire() {
+	r.awaitCause()
+	r.abort(Expired, NoPhase, r.deadline, r.callerCause())
+}
+
+// causeWait bounds awaitCause, for contexts that do not keep to their own deadlines.
+const causeWait = time.Millisecond
+
+// awaitCause lets the caller's context end first where its deadline is the limit: its
+// timer and ours are due at the same time, and it alone can say why it ended.
+func (r *request) awaitCause() {
+	due, ok := r.caller.Deadline()
+	_, timerless := r.caller.(remoteContext)
+	if !ok || due.After(r.deadline) || r.caller.Done() == nil || timerless {
+		return
+	}
+	timer := time.NewTimer(causeWait)
+	defer timer.Stop()
+	select {
+	case <-r.caller.Done():
+	case <-timer.C:
+	}
+}
+
+// callerCause is why the caller's context ended, if it says more than its Err.
+func (r *request) callerCause() error {
+	if cause := context.Cause(r.caller); cause != nil && cause != r.caller.Err() {
+		return cause
+	}
+	return nil
+}
+
+// callerGone is called when the caller's context has ended.
+func (r *request) callerGone() {
+	if errors.Is(r.caller.Err(), context.DeadlineExceeded) {
+		due, ok := r.caller.Deadline()
+		if !ok || due.After(time.Now()) {
+			due = time.Now()
+		}
+		r.abort(Expired, NoPhase, due, r.callerCause())
+		return
+	}
+	r.abort(Cancelled, NoPhase, time.Time{}, r.callersEnd())
+}
+
+// callersEnd is why the caller's context was cancelled. One of a foreign type may not say.
+func (r *request) callersEnd() error { return cmp.Or(context.Cause(r.caller), context.Canceled) }
+
+// checkStall is the stall timer's call: it expires the request, or sleeps on for what is
+// left since the last progress.
+func (r *request) checkStall() {
+	due := r.keeper.Moved().Add(r.budget.Stall)
+	if left := time.Until(due); left > 0 {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.outcome == Undecided {
+			r.stall.Reset(left)
+		}
+		return
+	}
+	r.abort(Expired, Stalled, due, nil)
+}
+
+// abort ends a request from outside, wherever it is. It does nothing when the outcome is
+// already decided.
+func (r *request) abort(o Outcome, phase Phase, due time.Time, cause error) {
+	queued := r.ep.withdraw(r)
+	r.mu.Lock()
+	first := r.outcome == Undecided
+	if first {
+		r.phase = phase
+		if phase == NoPhase {
+			r.phase = r.whereabouts()
+		}
+		r.cause, r.due = cause, due
+		r.decide(o, time.Now())
+	}
+	if queued {
+		r.phase = Queued
+	}
+	r.mu.Unlock()
+	switch {
+	case queued: // whoever takes it out of the queue ends it, even if another end was decided meanwhile
+		r.finish()
+	case first:
+		r.stop()
+	}
+}
+
+// stop posts the actor's Stop; it may be posted before the actor is spawned.
+func (r *request) stop() { r.mail.PostSystemMessage(stopMessage) }
+
+// stopping cancels the operation, and where something is to be released sends a holder to
+// do it. A success that holds nothing goes straight on to Stopped.
+func (r *request) stopping(c actor.Context) {
+	r.mu.Lock()
+	if r.outcome == Undecided {
+		r.phase, r.cause = r.whereabouts(), ErrClosed
+		r.decide(Cancelled, time.Now())
+	}
+	if r.op.held == nil && r.phase == Opening {
+		r.phase = Queued // its end came between its turn and its start
+	}
+	if r.running {
+		r.runner = make(chan struct{})
+	}
+	outcome, runner := r.outcome, r.runner
+	r.mu.Unlock()
+
+	// Sealed first: what the operation closes itself because its context has ended would
+	// be dropped otherwise, and missing from the receipt.
+	held := r.keeper.Seal(outcome.aborted())
+	r.endContext(outcome)
+	if !held && runner == nil {
+		return
+	}
+	if outcome.aborted() && r.opts.AnswerAtDeadline {
+		r.reply()
+	}
+	sendHolder(c, func() { r.release(runner) })
+}
+
+// endContext ends the operation's context in the way that fits the outcome.
+func (r *request) endContext(o Outcome) {
+	switch o {
+	case Expired:
+		r.op.end(context.DeadlineExceeded, &expiry{r})
+	case Cancelled:
+		r.op.end(context.Canceled, r.cause)
+	default:
+		r.op.end(context.Canceled, nil)
+	}
+}
+
+// release runs the ladder. It is the holder's work: off every mailbox, and never longer
+// than Grace and Force.
+func (r *request) release(runner <-chan struct{}) {
+	report := r.keeper.Release(r.budget.Grace, r.budget.Force, runner)
+	r.mu.Lock()
+	r.report = report
+	r.mu.Unlock()
+}
+
+// PostStop is the clean-up's end, triggered once by the actor's stop: everything that
+// could be released has been. It stops the timers, frees the slot or hands what is left to
+// the reaper, and answers.
+func (r *request) PostStop() {
+	if r.verdict != nil {
+		r.mu.Lock()
+		verdict := judgement(r.outcome, r.work)
+		r.mu.Unlock()
+		r.verdict(verdict)
+	}
+	next := r.ep.leave(r, r.remains())
+	r.finish()
+	next.take()
+}
+
+// turnAway settles that the endpoint will not begin r. Called with the endpoint's lock
+// held, for which a timer that wants to end r has to wait.
+func (r *request) turnAway(why error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cause = why
+	r.decide(Refused, time.Now())
+}
+
+// remains lists what the release could not confirm gone.
+func (r *request) remains() []resources.Remains {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.report == nil {
+		return nil
+	}
+	return r.report.Remains
+}
+
+// finish is the end of every request, started or not.
+func (r *request) finish() {
+	r.disarm()
+	r.mu.Lock()
+	r.final = time.Now()
+	r.mu.Unlock()
+	r.rt.finished(r)
+	r.reply()
+}
+
+// disarm stops the timers.
+func (r *request) disarm() {
+	for _, t := range [...]*time.Timer{r.limit, r.stall, r.warn} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+}
+
+// reply answers, once.
+func (r *request) reply() {
+	if !r.answered.CompareAndSwap(false, true) {
+		return
+	}
+	if r.notify != nil {
+		r.notify(r)
+		return
+	}
+	r.wake <- struct{}{}
+}
+
+// await is the waiting caller: it runs the stop of a request whose operation is done, and
+// gives the caller's context its say. It returns when the request is answered, which is
+// at the latest Limit plus Grace plus Force after the submission.
+func (r *request) await() {
+	gone := r.caller.Done()
+	for !r.answered.Load() {
+		select {
+		case <-r.wake:
+			if !r.answered.Load() {
+				r.stop()
+			}
+		case <-gone:
+			gone = nil
+			r.callerGone()
+		}
+	}
+}
+
+// expiry is the cause of an operation's context that expired. It is made at every expiry,
+// so the text is put together only when somebody reads it.
+type expiry struct{ r *request }
+
+func (e *expiry) Error() string {
+	return (&ExpiredError{Receipt: e.r.receipt(), Cause: e.r.cause}).Error()
+}
+
+// Unwrap makes the cause a timeout for errors.Is.
+func (e *expiry) Unwrap() error { return context.DeadlineExceeded }
+
+// Timeout reports true, as net.Error's does for timeouts.
+func (e *expiry) Timeout() bool { return true }
+
+// result is what the caller gets: the table of outcomes.
+func (r *request) result() (any, error) {
+	r.mu.Lock()
+	var value any
+	var work, cleanup error
+	if r.back {
+		value, work = r.value, r.work
+	}
+	if r.report != nil {
+		cleanup = r.report.Err
+	}
+	outcome, cause := r.outcome, r.cause
+	r.mu.Unlock()
+
+	switch outcome {
+	case Refused:
+		return nil, cause
+	case Expired:
+		return value, &ExpiredError{Receipt: r.receipt(), Cause: cause, Cleanup: cleanup, Work: notNoise(work)}
+	case Cancelled:
+		return value, &CancelledError{Receipt: r.receipt(), Cause: cause, Cleanup: cleanup, Work: notNoise(work)}
+	}
+	if cleanup != nil {
+		cleanup = &UnreleasedError{Receipt: r.receipt(), Cleanup: cleanup}
+	}
+	if work != nil && cleanup != nil {
+		return value, errors.Join(work, cleanup)
+	}
+	if work != nil {
+		return value, work
+	}
+	return value, cleanup
+}
+
+// notNoise drops an error that only says that the operation was ended.
+func notNoise(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, os.ErrClosed) ||
+		errors.Is(err, resources.ErrSealed) {
+		return nil
+	}
+	return err
+}
+
+// receipt sums up the request as it stands.
+func (r *request) receipt() *Receipt {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	end := r.final
+	if end.IsZero() {
+		end = time.Now()
+	}
+	rec := &Receipt{
+		Kind: r.spec.Kind, Target: r.spec.Target,
+		Outcome: r.outcome, Phase: r.phase, Budget: r.budget,
+		Used:   end.Sub(r.submitted),
+		Phases: r.phases(end),
+	}
+	if r.outcome == Expired {
+		rec.Lateness = max(0, end.Sub(r.due))
+	}
+	if r.report != nil {
+		rec.Cleanup = Cleanup{Took: r.report.Took, Mechanism: mechanism(r.report.Released), Released: r.report.Released}
+		rec.Leftover = r.report.Left()
+	}
+	return rec
+}
+
+// phases says where the time went. Called with mu held.
+func (r *request) phases(end time.Time) Phases {
+	stop := r.ended
+	if stop.IsZero() {
+		stop = end
+	}
+	if r.begun.IsZero() || r.begun.After(stop) {
+		return Phases{Queued: stop.Sub(r.submitted)}
+	}
+	p := Phases{Queued: r.begun.Sub(r.submitted)}
+	if opened := r.keeper.Opened(); opened.IsZero() || opened.After(stop) {
+		p.Opening = stop.Sub(r.begun)
+	} else {
+		p.Opening, p.Running = opened.Sub(r.begun), stop.Sub(opened)
+	}
+	if r.report != nil {
+		p.Cleanup = r.report.Took
+	}
+	return p
+}

@@ -1,0 +1,68 @@
+// Package supervisor runs uses of things outside the process (an HTTP fetch, a
+// subprocess, a socket, an XML-RPC session, a plain function) under deadlines, each as
+// an actor, each with a clean-up that is proved before the caller hears back.
+//
+//	sup, err := supervisor.Start(supervisor.WithPolicy(timeoutpolicy.Fixed(10 * time.Second)))
+//	defer sup.Close()
+//	page, err := supervisor.Do(ctx, sup, resources.Fetch{URL: u})
+//
+// # The promise
+//
+// When a call returns, what it held is gone: the socket closed, the process dead and
+// reaped, the goroutine back. Where something would not die, the error names it, and it
+// stays on the books (Leftovers) until it does.
+//
+// # Time
+//
+// The deadline is a point in time, fixed once, when the request is submitted: waiting for
+// a slot counts. It comes from Within, or else from the policy, and never lies beyond the
+// context's own, which also suffices alone. Nobody granting a limit is ErrNoLimit; a limit
+// of zero or less is ErrTooLate; neither ever means "no limit", which has to be said
+// (timeoutpolicy.Unlimited).
+//
+// At expiry the resource is asked to close, which is what brings blocked work back; after
+// Grace it is forced; after Force the answer comes whatever is left. So a caller is never
+// held beyond Limit + Grace + Force, and hears as soon as the clean-up is done: for a
+// socket, within a millisecond.
+//
+// # What Do returns
+//
+//	completed                              the value, nil
+//	Fetch 4xx/5xx, Command exited non-zero the result, *resources.StatusError / *resources.ExitError
+//	any limit ended it                     what there is of the result, *Expired
+//	cancelled, or the supervisor closed    what there is, *Cancelled
+//	panic or Goexit in the operation       zero, *Panicked
+//	refused                                zero, ErrNoLimit, ErrTooLate, ErrOverloaded, ErrClosed
+//	bad input                              zero, *Invalid
+//	completed, but the release failed      the value, *Unreleased
+//	any other failure                      zero, the resource's own error
+//
+// On every outcome WithReceipt tells what was held and how it went.
+//
+// # Clean-up hooks
+//
+// A hook (Func's Cleanup, a kind's Held.OnAbort) runs once when a request that was started
+// expires, is cancelled or panics; never after a success or a plain error, never for work
+// that was not started. Its error or panic joins the timeout and does not hide it; if it
+// hangs, it is a leftover.
+//
+// # Sessions, trees, adapters
+//
+// Open opens what lives longer than one request; Grow grows a supervision tree of services,
+// sessions, plain actors and subtrees, in OTP's words. Transport, Dialer, Conn and Command
+// stand in for what net/http, net and os/exec have. Requests by message go to PID.
+//
+// # What is not promised
+//
+// A Go function cannot be stopped from outside: one that ignores its context and its
+// clean-up is answered for on time, named as a leftover, and counted against its
+// endpoint's cap until it comes back. The clock is the monotonic one, which stands still
+// while the machine is suspended.
+//
+// # Cost
+//
+// A Do of a function that returns at once takes some three and a half times the CPU of a
+// bare goroutine with a context and a select, and 13 allocations; a session's call 16. An
+// outstanding request takes 4 to 5 kB, its goroutine included. Starting a supervisor makes an actor system: some
+// 4 ms and 3 MB, once a process (Under shares one).
+package supervisor

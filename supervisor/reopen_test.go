@@ -1,0 +1,262 @@
+package supervisor_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"curfew.example/resources"
+	"curfew.example/supervisor"
+	"curfew.example/timeoutpolicy"
+)
+
+// stream is a session whose calls take turns: its handle is the number of its opening.
+type stream struct {
+	traits resources.SessionTraits
+	down   bool // openings fail
+	sick   bool // checks fail
+
+	mu                     sync.Mutex
+	opened, closed, checks int
+	hooks                  int
+}
+
+// count reads one of the counters.
+func (s *stream) count(n *int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return *n
+}
+
+func (s *stream) Spec() (resources.Spec, error) {
+	return resources.Spec{Kind: "stream", Target: "peer", Endpoint: "peer"}, nil
+}
+
+func (s *stream) Traits() resources.SessionTraits { return s.traits }
+
+func (s *stream) Check(context.Context, int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.checks++
+	if s.sick {
+		s.sick = false
+		return errWork
+	}
+	return nil
+}
+
+func (s *stream) Open(_ context.Context, held *resources.Held) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down {
+		return 0, errWork
+	}
+	s.opened++
+	return s.opened, errors.Join(
+		held.Keep(&resources.Piece{What: "stream", Close: func() error {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.closed++
+			return nil
+		}}),
+		held.OnAbort(&resources.Piece{What: "hook", Close: func() error { s.mu.Lock(); defer s.mu.Unlock(); s.hooks++; return nil }}))
+}
+
+func (s *stream) Face(c resources.Caller[int]) streamFace { return streamFace{c} }
+
+type streamFace struct{ resources.Caller[int] }
+
+// Ask returns the opening's number after d, and err.
+func (f streamFace) Ask(ctx context.Context, d time.Duration, err error) (int, error) {
+	v, err := f.Do(ctx, func(ctx context.Context, h int, held *resources.Held) (any, error) {
+		select {
+		case <-time.After(d):
+			return h, err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	})
+	n, _ := v.(int)
+	return n, err
+}
+
+// streamBubble opens s in fake time and runs f; limits are 10 s.
+func streamBubble(t *testing.T, s *stream, f func(*testing.T, streamFace)) {
+	t.Helper()
+	bubble(t, func(t *testing.T, sup *supervisor.Supervisor) {
+		face, err := supervisor.Open(t.Context(), sup, s)
+		require.NoError(t, err)
+		f(t, face)
+		require.NoError(t, face.Close())
+		assert.Equal(t, s.count(&s.opened), s.count(&s.closed), "what was opened is closed")
+	}, supervisor.WithPolicy(timeoutpolicy.Fixed(10*time.Second)))
+}
+
+func ask(t *testing.T, f streamFace, want int) {
+	t.Helper()
+	n, err := f.Ask(t.Context(), 0, nil)
+	require.NoError(t, err)
+	assert.Equal(t, want, n, "number of the opening")
+}
+
+func TestCallsTakeTurnsInOrderEachWithItsOwnDeadline(t *testing.T) {
+	s := &stream{}
+	streamBubble(t, s, func(t *testing.T, f streamFace) {
+		var all sync.WaitGroup
+		start := time.Now()
+		for i := range 4 {
+			all.Go(func() {
+				_, err := f.Ask(t.Context(), 4*time.Second, nil)
+				if i < 2 {
+					assert.NoError(t, err)
+					assert.Equal(t, time.Duration(i+1)*4*time.Second, time.Since(start))
+					return
+				}
+				assert.ErrorIs(t, err, context.DeadlineExceeded)
+				assert.Equal(t, 10*time.Second, time.Since(start))
+			})
+			synctest.Wait()
+		}
+		all.Wait()
+		ask(t, f, 2) // the third was cut short, and took the stream with it
+	})
+}
+
+func TestACallThatIsCutShortTakesTheStreamWithItAndThoseBehindItGoOn(t *testing.T) {
+	s := &stream{}
+	streamBubble(t, s, func(t *testing.T, f streamFace) {
+		ask(t, f, 1)
+		var all sync.WaitGroup
+		all.Go(func() {
+			_, err := f.Ask(supervisor.WithOptions(t.Context(), supervisor.Within(time.Second)), time.Hour, nil)
+			assert.ErrorIs(t, err, context.DeadlineExceeded)
+			assert.Equal(t, 1, s.count(&s.closed), "closed before the caller hears")
+			assert.Equal(t, 1, s.count(&s.hooks))
+		})
+		synctest.Wait()
+		all.Go(func() { ask(t, f, 2) })
+		all.Wait()
+		assert.Equal(t, 1, s.count(&s.hooks))
+	})
+	assert.Equal(t, 1, s.count(&s.hooks), "a closing is no abort")
+}
+
+func TestAnErrorSpoilsTheStreamUnlessItIsMarkedStillGood(t *testing.T) {
+	s := &stream{}
+	streamBubble(t, s, func(t *testing.T, f streamFace) {
+		_, err := f.Ask(t.Context(), 0, resources.StillGood(errWork))
+		require.ErrorIs(t, err, errWork)
+		ask(t, f, 1)
+		_, err = f.Ask(t.Context(), 0, errWork)
+		require.ErrorIs(t, err, errWork)
+		ask(t, f, 2)
+		_, err = f.Do(t.Context(), func(context.Context, int, *resources.Held) (any, error) { panic("boom") })
+		var panicked *supervisor.Panicked
+		require.ErrorAs(t, err, &panicked)
+		ask(t, f, 3)
+	})
+}
+
+func TestReopeningBacksOffAndRefusesThoseWithoutTheTime(t *testing.T) {
+	s := &stream{}
+	streamBubble(t, s, func(t *testing.T, f streamFace) {
+		_, _ = f.Ask(t.Context(), 0, errWork)
+		s.down = true
+		for range 8 { // 100 ms, 200 ms … 12.8 s
+			_, err := f.Ask(supervisor.WithOptions(t.Context(), supervisor.Within(time.Minute)), 0, nil)
+			require.ErrorIs(t, err, errWork)
+		}
+		start := time.Now()
+		_, err := f.Ask(t.Context(), 0, nil)
+		require.ErrorIs(t, err, supervisor.ErrTooLate)
+		assert.Zero(t, time.Since(start), "refused at once")
+		s.down = false
+		_, err = f.Ask(supervisor.WithOptions(t.Context(), supervisor.Within(time.Minute)), 0, nil)
+		require.NoError(t, err)
+		assert.GreaterOrEqual(t, time.Since(start), 12800*time.Millisecond)
+		assert.LessOrEqual(t, time.Since(start), 14080*time.Millisecond)
+		ask(t, f, 2)
+	})
+}
+
+func TestAnIdleStreamIsClosedAndOpenedWhenNeeded(t *testing.T) {
+	s := &stream{traits: resources.SessionTraits{IdleClose: time.Minute}}
+	streamBubble(t, s, func(t *testing.T, f streamFace) {
+		ask(t, f, 1)
+		time.Sleep(time.Minute - 1)
+		ask(t, f, 1)
+		time.Sleep(time.Minute + 1)
+		assert.Equal(t, 1, s.count(&s.closed))
+		ask(t, f, 2)
+	})
+}
+
+func TestAnOldStreamIsOpenedAnew(t *testing.T) {
+	s := &stream{traits: resources.SessionTraits{MaxAge: time.Minute}}
+	streamBubble(t, s, func(t *testing.T, f streamFace) {
+		ask(t, f, 1)
+		time.Sleep(time.Minute)
+		ask(t, f, 1)
+		time.Sleep(time.Nanosecond)
+		ask(t, f, 2)
+		assert.Equal(t, 1, s.count(&s.closed))
+	})
+}
+
+func TestAStreamThatRestedIsCheckedBeforeItIsUsed(t *testing.T) {
+	s := &stream{traits: resources.SessionTraits{CheckAfter: time.Minute}}
+	streamBubble(t, s, func(t *testing.T, f streamFace) {
+		ask(t, f, 1)
+		assert.Zero(t, s.count(&s.checks))
+		time.Sleep(time.Minute + 1)
+		ask(t, f, 1)
+		assert.Equal(t, 1, s.count(&s.checks))
+		time.Sleep(time.Minute + 1)
+		s.sick = true
+		ask(t, f, 2)
+		assert.Equal(t, 1, s.count(&s.closed))
+	})
+}
+
+func TestCallsOnOneStreamAtOnceFallTogether(t *testing.T) {
+	s := &stream{traits: resources.SessionTraits{AtOnce: 3}}
+	streamBubble(t, s, func(t *testing.T, f streamFace) {
+		var all sync.WaitGroup
+		for range 2 {
+			all.Go(func() {
+				n, err := f.Ask(t.Context(), 2*time.Second, nil)
+				// The stream was closed under it: here the call cannot tell, and ends well.
+				assert.NoError(t, err)
+				assert.Equal(t, 1, n)
+			})
+		}
+		_, err := f.Ask(supervisor.WithOptions(t.Context(), supervisor.Within(time.Second)), time.Hour, nil)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		ask(t, f, 2)
+		all.Wait()
+	})
+}
+
+func TestAThousandCallersOfOneSession(t *testing.T) {
+	s := &stream{traits: resources.SessionTraits{AtOnce: 4}}
+	streamBubble(t, s, func(t *testing.T, f streamFace) {
+		var all sync.WaitGroup
+		for i := range 1000 {
+			all.Go(func() {
+				start := time.Now()
+				_, err := f.Ask(t.Context(), time.Duration(i%40)*10*time.Millisecond, nil)
+				assert.LessOrEqual(t, time.Since(start), 10*time.Second)
+				if err != nil {
+					assert.ErrorIs(t, err, context.DeadlineExceeded)
+				}
+			})
+		}
+		all.Wait()
+	})
+}

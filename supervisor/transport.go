@@ -1,0 +1,103 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+
+	"curfew.example/resources"
+)
+
+// Transport returns a RoundTripper that runs each exchange of base as a request of kind
+// "http": the budget holds from the call until the response's body has been read to its
+// end or closed, and at expiry the exchange is cancelled and its body closed. A nil base is
+// http.DefaultTransport. Errors are those of Do; many goroutines may use it.
+//
+// Dials are base's own: a net/http Transport finishes a dial whose request has ended, up to
+// its own limits. resources.Fetch ties its dials to the request.
+func (s *Supervisor) Transport(base http.RoundTripper) http.RoundTripper {
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	return &transport{s, base}
+}
+
+type transport struct {
+	sup  *Supervisor
+	base http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL == nil {
+		closeBody(req)
+		return nil, &Invalid{Kind: "http", Field: "URL", Why: "is nil"}
+	}
+	spec := resources.Spec{Kind: "http", Target: req.URL.Scheme + "://" + req.URL.Host, Endpoint: req.URL.Host}
+	started := false
+	resp, l, err := last(req.Context(), t.sup, spec, func(ctx context.Context, held *resources.Held) (*http.Response, error) {
+		started = true
+		resp, err := t.base.RoundTrip(req.WithContext(ctx))
+		if err != nil {
+			return nil, err
+		}
+		err = held.Keep(&resources.Piece{What: "response body", Close: resp.Body.Close})
+		return resp, err
+	})
+	if err != nil {
+		if !started {
+			closeBody(req) // a RoundTripper closes it, even when it sends nothing
+		}
+		return nil, err
+	}
+	resp.Request = req
+	resp.Body = supervisedBody(resp.Body, l)
+	return resp, nil
+}
+
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+}
+
+// body is a response's body whose request lasts until its end.
+type body struct {
+	io.ReadCloser
+	last *lasting[*http.Response]
+}
+
+// writableBody is the body of a 101 Switching Protocols, which is written to as well.
+type writableBody struct {
+	body
+	io.Writer
+}
+
+func supervisedBody(inner io.ReadCloser, l *lasting[*http.Response]) io.ReadCloser {
+	b := body{inner, l}
+	if w, ok := inner.(io.Writer); ok {
+		return writableBody{b, w}
+	}
+	return b
+}
+
+// Read implements io.Reader.
+func (b body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		b.last.held.Progress()
+	}
+	if err == nil {
+		return n, nil
+	}
+	if !errors.Is(err, io.EOF) {
+		err = b.last.why(err)
+	}
+	_ = b.last.end() // there is no more to read; Close says what went wrong
+	return n, err
+}
+
+// Close implements io.Closer: it ends the request, and returns its error when the body was
+// cut off by a limit or would not go.
+func (b body) Close() error { return b.last.end() }

@@ -1,0 +1,178 @@
+package tests
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"curfew.example/resources"
+	"curfew.example/supervisor"
+	"curfew.example/tests/peers"
+	"curfew.example/timeoutpolicy"
+)
+
+// memoryMaxBytes is what no answer may make a program use that has the library in it, all
+// that the program is included.
+const memoryMaxBytes = 128 << 20
+
+// bomb is the worst of a kind of answer: as large as it gets within the default limits of
+// bytes, or much larger.
+type bomb struct {
+	unit   string // repeated
+	head   string // before it
+	tail   string // after it
+	size   int64
+	zipped bool
+}
+
+// bombs are answers to an XML-RPC call.
+var bombs = map[string]bomb{
+	"a long text":              {head: rpcHead, unit: "x", tail: rpcTail, size: 15 << 20},
+	"a long text, zipped":      {head: rpcHead, unit: "x", tail: rpcTail, size: 15 << 20, zipped: true},
+	"text in small sections":   {head: rpcHead, unit: "a<![CDATA[&]]>", size: 15 << 20},
+	"empty values":             {head: rpcList, unit: "<value/>", tail: rpcListTail, size: 15 << 20},
+	"integers":                 {head: rpcList, unit: "<value><i8>123456789012</i8></value>", size: 15 << 20},
+	"structs of one":           {head: rpcList, unit: "<value><struct><member><name/><value/></member></struct></value>", size: 15 << 20},
+	"open arrays":              {head: rpcHead, unit: "<array><data><value>", size: 15 << 20},
+	"attributes":               {head: "<methodResponse ", unit: "a='' ", size: 15 << 20},
+	"many attributes":          {head: "<methodResponse>", unit: "<x " + strings.Repeat("a='' ", 12_000) + "/>", size: 15 << 20},
+	"one comment":              {head: "<!--", unit: "x", size: 15 << 20},
+	"a DTD":                    {head: "<!DOCTYPE a [", unit: "<!ENTITY a 'b'>", size: 15 << 20},
+	"Latin-1":                  {head: "<?xml version='1.0' encoding='latin1'?>" + rpcHead, unit: "\xe9", size: 15 << 20},
+	"half as much Latin-1":     {head: "<?xml version='1.0' encoding='latin1'?>" + rpcHead, unit: "\xe9", size: 15 << 19},
+	"as many values as fit":    {head: rpcList, unit: "<value><i8>123456789012</i8></value>", tail: rpcListTail, size: 36 * (1<<18 - 2)},
+	"as long as a page may be": {head: rpcHead, unit: "x", size: 31 << 20},
+	"a gzip bomb":              {head: rpcHead, unit: "x", size: 1 << 30, zipped: true},
+	"no end":                   {head: rpcHead, unit: "x", size: 1 << 40},
+}
+
+const (
+	rpcHead = "<methodResponse><params><param><value>"
+	rpcTail = "</value></param></params></methodResponse>"
+
+	rpcList     = rpcHead + "<array><data>"
+	rpcListTail = "</data></array>" + rpcTail
+)
+
+func (b bomb) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	out := io.Writer(w)
+	if b.zipped {
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(w)
+		defer z.Close()
+		out = z
+	}
+	_, _ = io.WriteString(out, b.head)
+	_, _ = io.Copy(out, peers.Repeated(b.unit, b.size))
+	_, _ = io.WriteString(out, b.tail)
+}
+
+// The worst answers, each to a process of its own that does nothing else, and whose most
+// memory is what the kernel says it was.
+func TestNoAnswerTakesMoreThan128MB(t *testing.T) {
+	program := withoutDetector(t)
+	for name, b := range bombs {
+		for _, kind := range []string{"fetch", "xmlrpc", "socket"} {
+			if kind == "socket" && b.zipped {
+				continue
+			}
+			t.Run(kind+", "+name, func(t *testing.T) {
+				s := httptest.NewServer(b)
+				defer s.Close()
+				defer s.CloseClientConnections()
+				// A child's figure begins with that of its parent, which must not be this one.
+				cmd := exec.CommandContext(t.Context(), program, "-test.run=^$")
+				cmd.Env = append(os.Environ(), childEnv+"=measured", memoryEnv+"="+kind+" "+s.Listener.Addr().String())
+				var said bytes.Buffer
+				cmd.Stderr = &said
+				out, err := cmd.Output()
+				require.NoError(t, err, said.String())
+				var most int64
+				_, err = fmt.Sscan(string(out), &most)
+				require.NoError(t, err)
+				t.Logf("%d MB: %s", most>>20, strings.TrimSpace(said.String()))
+				assert.Less(t, most, int64(memoryMaxBytes))
+			})
+		}
+	}
+}
+
+// withoutDetector is this test binary, or one without the race detector, which needs
+// several times the memory.
+func withoutDetector(t *testing.T) string {
+	t.Helper()
+	if !raceDetector {
+		self, err := os.Executable()
+		require.NoError(t, err)
+		return self
+	}
+	program := filepath.Join(t.TempDir(), "tests")
+	out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-o", program, ".").CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		t.Skip("SKIPPED: the program go is not here")
+	}
+	require.NoError(t, err, string(out))
+	return program
+}
+
+// memoryEnv tells a child by what kind it is to ask whom.
+const memoryEnv = "CURFEW_TESTS_MEMORY"
+
+// measuredChild runs a child that makes the request, and says the most memory it had.
+func measuredChild() error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(self, "-test.run=^$")
+	cmd.Env = append(os.Environ(), childEnv+"=memory")
+	cmd.Stderr = os.Stderr
+	if err := cmd.Run(); err != nil {
+		return err
+	}
+	fmt.Println(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10)
+	return nil
+}
+
+// memoryChild makes one request. Whether it fails is the request's affair.
+func memoryChild() error {
+	kind, addr, _ := strings.Cut(os.Getenv(memoryEnv), " ")
+	sup, err := supervisor.Start(supervisor.WithPolicy(timeoutpolicy.Fixed(6 * patience)))
+	if err != nil {
+		return err
+	}
+	defer sup.Close()
+	ctx := context.Background()
+	switch kind {
+	case "fetch":
+		_, err = supervisor.Do(ctx, sup, resources.Fetch{URL: "http://" + addr})
+	case "socket":
+		_, err = supervisor.Do(ctx, sup, resources.Socket{Address: addr, Send: []byte("GET / HTTP/1.0\r\n\r\n")})
+	case "xmlrpc":
+		var session *resources.XMLRPCSession
+		if session, err = supervisor.Open(ctx, sup, resources.XMLRPC{URL: "http://" + addr}); err != nil {
+			return err
+		}
+		var reply any
+		err = session.Call(ctx, "m", nil, &reply)
+	}
+	if _, expired := errors.AsType[*supervisor.Expired](err); expired {
+		return err
+	}
+	fmt.Fprintln(os.Stderr, "ended with:", err)
+	return nil
+}

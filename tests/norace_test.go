@@ -1,0 +1,6 @@
+//go:build !race
+
+package tests
+
+// raceDetector is whether this binary has it.
+const raceDetector = false

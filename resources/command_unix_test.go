@@ -397,7 +397,7 @@ func TestCommandOutputIsProgress(t *testing.T) {
 }
 
 func TestCommandExpiryKeepsPartialOutput(t *testing.T) {
-	res, end := commandOnTime(t, commandShell("echo partial; sleep 60"), timeoutpolicy.Budget{Limit: 100 * time.Millisecond}, 0)
+	res, end := commandOnTime(t, commandShell("echo partial; sleep 60"), timeoutpolicy.Budget{Limit: 500 * time.Millisecond}, 0)
 	assert.ErrorIs(t, end.Err, context.DeadlineExceeded)
 	assert.Equal(t, "partial\n", string(res.Stdout))
 	assert.Equal(t, "TERM", res.Signal)

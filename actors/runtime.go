@@ -173,7 +173,7 @@ func (rt *Runtime) prepare(r *request) (err error) {
 	if rt.closing.Load() {
 		return ErrClosed
 	}
-	if r.spec, err = specOf(r.use); err != nil {
+	if r.spec, r.use, err = prepared(r.use); err != nil {
 		return err
 	}
 	switch err := r.caller.Err(); {
@@ -235,17 +235,17 @@ func (r *request) expiredEarly() error {
 	return &ExpiredError{Receipt: r.receipt(), Cause: r.cause}
 }
 
-// specOf asks a resource for its Spec, which may be foreign code.
-func specOf(use resources.Use) (spec resources.Spec, err error) {
+// prepared asks a resource for its Spec, and for what to run, which may be foreign code.
+func prepared(use resources.Use) (spec resources.Spec, run resources.Use, err error) {
 	if use == nil {
-		return spec, &resources.Invalid{Kind: "request", Field: "Use", Why: "there is nothing to run"}
+		return spec, nil, &resources.Invalid{Kind: "request", Field: "Use", Why: "there is nothing to run"}
 	}
 	defer func() {
 		if v := recover(); v != nil {
 			err = panicked(v)
 		}
 	}()
-	return use.Spec()
+	return resources.Prepare(use)
 }
 
 // remaining is what ctx leaves from now on.

@@ -114,7 +114,17 @@ func (f Fetch) Spec() (Spec, error) {
 	if err != nil {
 		return Spec{}, err
 	}
-	return Spec{Kind: fetchKind, Target: p.target, Endpoint: p.endpoint}, nil
+	return p.Spec()
+}
+
+// prepare is for Prepare.
+func (f Fetch) prepare() (Spec, Use, error) {
+	p, err := f.plan()
+	if err != nil {
+		return Spec{}, nil, err
+	}
+	spec, err := p.Spec()
+	return spec, p, err
 }
 
 // Run makes the exchange. It returns a *StatusError with the Response for 4xx and 5xx,
@@ -125,11 +135,7 @@ func (f Fetch) Run(ctx context.Context, held *Held) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp, err := f.run(ctx, held, p)
-	if err != nil && !isFetchError(err) {
-		err = fmt.Errorf("fetch %s: %w", p.target, withEnd(ctx, err))
-	}
-	return resp, err
+	return p.run(ctx, held)
 }
 
 // withEnd puts the end of ctx before an error that came of it, such as the use of a
@@ -220,6 +226,9 @@ func (f Fetch) hasBody() bool { return len(f.Body) > 0 || f.BodyFile != "" || f.
 
 // withoutUser is u without userinfo and fragment, for the wire and for the caller.
 func withoutUser(u *url.URL) *url.URL {
+	if u.User == nil && u.Fragment == "" {
+		return u
+	}
 	c := *u
 	c.User, c.Fragment, c.RawFragment = nil, "", ""
 	return &c

@@ -14,37 +14,33 @@ const firstGrowMaxBytes = 1 << 20
 // decoder are counted, so that a small body that decodes to a huge one stops at the
 // limit, with no more in memory than that.
 type bodyReader struct {
-	raw, decoded *meter
+	body         movingReader
+	raw, decoded meter
 	gzip         *gzip.Reader // nil until the first byte is wanted, and where nothing is decoded
 	header       http.Header
 	decode       bool
-	tooLong      error // the peer said beforehand that it is too long
+	tooLong      bool // the peer said beforehand that it is
 }
 
 func newBodyReader(got *answer, use *fetchUse, p *fetchPlan) *bodyReader {
 	resp := got.response
 	b := &bodyReader{
-		header: resp.Header,
+		body: movingReader{resp.Body, use.held}, header: resp.Header,
 		decode: got.gzip && strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip"),
-	}
-	tooLarge := func(what string, limit int64) error {
-		return &TooLargeError{What: what, MaxBytes: limit, Target: p.target}
 	}
 	rawMax, what := p.rawMax, "body before decoding"
 	if !b.decode {
 		rawMax, what = min(p.rawMax, p.bodyMax), "body"
 	}
-	b.raw = &meter{from: &movingReader{resp.Body, use.held}, max: rawMax, err: tooLarge(what, rawMax)}
-	b.decoded = &meter{from: b.raw, max: p.bodyMax, err: tooLarge("body", p.bodyMax)}
-	if got.method != http.MethodHead && resp.ContentLength > rawMax && resp.StatusCode < 400 {
-		b.tooLong = b.raw.err
-	}
+	b.raw = meter{from: &b.body, max: rawMax, what: what, target: p.target}
+	b.decoded = meter{from: &b.raw, max: p.bodyMax, what: "body", target: p.target}
+	b.tooLong = got.method != http.MethodHead && resp.ContentLength > rawMax && resp.StatusCode < 400
 	return b
 }
 
 func (b *bodyReader) Read(p []byte) (int, error) {
-	if b.tooLong != nil {
-		return 0, b.tooLong
+	if b.tooLong {
+		return 0, b.raw.tooLarge()
 	}
 	if b.decode && b.gzip == nil {
 		if err := b.start(); err != nil {
@@ -57,7 +53,7 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 // start puts the decoder between the two meters. A body of no bytes at all, as that of
 // a 304, is at its end already and no broken gzip.
 func (b *bodyReader) start() error {
-	z, err := gzip.NewReader(b.raw)
+	z, err := gzip.NewReader(&b.raw)
 	if err != nil {
 		return err
 	}
@@ -92,11 +88,17 @@ func readAll(r io.Reader, length int64) ([]byte, error) {
 	}
 }
 
-// meter counts what is read through it and returns err once it is more than max.
+// meter counts what is read through it and returns a *TooLargeError once it is more than
+// max.
 type meter struct {
 	from   io.Reader
 	n, max int64
-	err    error
+	what   string // it counts
+	target string // it comes from
+}
+
+func (m *meter) tooLarge() error {
+	return &TooLargeError{What: m.what, MaxBytes: m.max, Target: m.target}
 }
 
 func (m *meter) Read(p []byte) (int, error) {
@@ -108,7 +110,7 @@ func (m *meter) Read(p []byte) (int, error) {
 	if m.n+int64(n) > m.max {
 		n = int(m.max - m.n)
 		m.n = m.max
-		return n, m.err
+		return n, m.tooLarge()
 	}
 	m.n += int64(n)
 	return n, err

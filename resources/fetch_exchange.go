@@ -29,6 +29,7 @@ type exchange struct {
 type hop struct {
 	method string
 	url    *url.URL // without userinfo
+	origin string   // scheme://host:port
 	header http.Header
 	body   bool // the fetch's body goes with it
 	gzip   bool // gzip was asked for by us
@@ -53,7 +54,7 @@ func (a *answer) describe() *Response {
 // not used: it shows whole URLs in its errors, sends them on in Referer, and keeps
 // credentials for subdomains.
 func (x *exchange) follow() (*answer, error) {
-	h := newHop(x.fetch.method(), x.plan.url, x.fetch.Header, x.fetch.hasBody())
+	h := newHop(x.fetch.method(), x.plan.url, x.plan.origin, x.fetch.Header, x.fetch.hasBody())
 	for n := 0; ; n++ {
 		resp, err := x.roundTrip(h)
 		if err != nil {
@@ -104,15 +105,14 @@ func (x *exchange) roundTrip(h *hop) (*http.Response, error) {
 
 // nextHop makes the use ready for h: through the exchange's pool, or one that stands in.
 func (x *exchange) nextHop(h *hop) error {
-	origin := h.url.Scheme + "://" + hostPort(h.url)
-	pool, err := x.fetch.undoubted(x.pool, x.plan, origin)
+	pool, err := x.fetch.undoubted(x.pool, x.plan, h.origin)
 	if err != nil {
 		return err
 	}
 	if pool != x.pool {
 		x.use.spares = append(x.use.spares, pool)
 	}
-	x.use.nextHop(pool, origin)
+	x.use.nextHop(pool, h.origin)
 	return nil
 }
 
@@ -151,8 +151,8 @@ func (x *exchange) openBody() (io.ReadCloser, int64, error) {
 }
 
 // newHop completes the headers of a request: authentication from the URL, gzip, a name.
-func newHop(method string, u *url.URL, header http.Header, body bool) *hop {
-	h := &hop{method: method, url: withoutUser(u), header: header.Clone(), body: body}
+func newHop(method string, u *url.URL, origin string, header http.Header, body bool) *hop {
+	h := &hop{method: method, url: withoutUser(u), origin: origin, header: header.Clone(), body: body}
 	if h.header == nil {
 		h.header = make(http.Header)
 	}
@@ -201,7 +201,7 @@ func (h *hop) redirect(resp *http.Response, f Fetch) (*hop, error) {
 	if !sameOrigin(h.url, to) {
 		deleteAll(header, "Authorization", "Cookie", "Cookie2", "Proxy-Authorization", "Www-Authenticate", "Host")
 	}
-	return newHop(method, to, header, body), nil
+	return newHop(method, to, to.Scheme+"://"+hostPort(to), header, body), nil
 }
 
 // redirected says how a status changes the next request, if it is a redirect at all.

@@ -2,6 +2,8 @@ package resources
 
 import (
 	"cmp"
+	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -16,13 +18,34 @@ const fetchKind = "fetch"
 
 // fetchPlan is a Fetch whose fields have been checked and parsed.
 type fetchPlan struct {
+	fetch    Fetch
 	url      *url.URL
+	origin   string   // scheme://host:port of url
 	proxy    *url.URL // nil is none
 	target   string   // for errors
 	endpoint string
 
 	bodyMax, rawMax, headerMax int64
 	redirectsMax               int
+}
+
+// Spec implements Use.
+func (p *fetchPlan) Spec() (Spec, error) {
+	return Spec{Kind: fetchKind, Target: p.target, Endpoint: p.endpoint}, nil
+}
+
+// Run implements Use.
+func (p *fetchPlan) Run(ctx context.Context, held *Held) (any, error) {
+	v, err := p.run(ctx, held)
+	return v, err
+}
+
+func (p *fetchPlan) run(ctx context.Context, held *Held) (*Response, error) {
+	resp, err := p.fetch.run(ctx, held, p)
+	if err != nil && !isFetchError(err) {
+		err = fmt.Errorf("fetch %s: %w", p.target, withEnd(ctx, err))
+	}
+	return resp, err
 }
 
 // plan checks every field. What it returns as Why never quotes the input, which may
@@ -32,19 +55,18 @@ func (f Fetch) plan() (*fetchPlan, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, check := range []func() error{f.checkRequest, f.checkBody, f.checkLimits, f.checkRoute, f.Sink.check} {
-		if err := check(); err != nil {
-			return nil, err
-		}
+	if err := cmp.Or(f.checkRequest(), f.checkBody(), f.checkLimits(), f.checkRoute(), f.Sink.check()); err != nil {
+		return nil, err
 	}
-	p := &fetchPlan{url: u}
+	p := &fetchPlan{fetch: f, url: u}
 	if f.Proxy != "" {
 		if p.proxy, err = parseAddress("Proxy", f.Proxy, "http", "https", "socks5", "socks5h"); err != nil {
 			return nil, err
 		}
 	}
 	p.endpoint = hostPort(u)
-	p.target = u.Scheme + "://" + p.endpoint
+	p.origin = u.Scheme + "://" + p.endpoint
+	p.target = p.origin
 	if f.Unix != "" {
 		p.endpoint, p.target = "unix:"+f.Unix, "unix://"+f.Unix
 	}
@@ -106,6 +128,9 @@ func (f Fetch) checkLimits() error {
 func (f Fetch) checkRoute() error {
 	if f.Unix != "" && f.Proxy != "" {
 		return &Invalid{fetchKind, "Proxy", "cannot be used with Unix"}
+	}
+	if f.TLS == nil {
+		return nil
 	}
 	_, err := f.TLS.config(fetchKind)
 	return err

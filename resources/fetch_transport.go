@@ -176,8 +176,10 @@ type fetchUseKey struct{}
 // newFetchUse makes a use; end ends it. The transport and its dials find it in ctx.
 func newFetchUse(ctx context.Context, held *Held, noRetry bool) *fetchUse {
 	u := &fetchUse{parent: ctx, held: held, noRetry: noRetry}
-	ctx, u.cancel = context.WithCancelCause(context.WithValue(ctx, fetchUseKey{}, u))
-	u.ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+	// In this order: package context watches a parent that is not its own, with a value on
+	// top, from a goroutine.
+	ctx, u.cancel = context.WithCancelCause(ctx)
+	u.ctx = httptrace.WithClientTrace(context.WithValue(ctx, fetchUseKey{}, u), &httptrace.ClientTrace{
 		GotConn:              u.gotConn,
 		PutIdleConn:          u.putIdleConn,
 		GotFirstResponseByte: held.Progress,

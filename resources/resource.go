@@ -62,6 +62,27 @@ func (e erased[T]) Run(ctx context.Context, held *Held) (any, error) {
 	return v, err
 }
 
+// Prepare returns the Spec of u and what to run in u's place: a kind whose fields cost
+// something to parse has that done once. It is for those who run a Use; u is not changed,
+// and what is returned is good for one run.
+func Prepare(u Use) (Spec, Use, error) {
+	if p, ok := u.(preparer); ok {
+		return p.prepare()
+	}
+	spec, err := u.Spec()
+	return spec, u, err
+}
+
+type preparer interface{ prepare() (Spec, Use, error) }
+
+func (e erased[T]) prepare() (Spec, Use, error) {
+	if p, ok := any(e.Resource).(preparer); ok {
+		return p.prepare()
+	}
+	spec, err := e.Spec()
+	return spec, e, err
+}
+
 // Invalid reports input that no request can be made of. It is found before
 // anything is opened.
 type Invalid struct {

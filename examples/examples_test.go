@@ -44,6 +44,11 @@ func examples() []example {
 			`^  processes: \d seen, \d killed, 0 left$`,
 			`^sh: exit status 3: "no such table"$`,
 		}},
+		{"coprocess", []string{
+			`^7: 360$`,
+			`^0: coprocess sh: timeout exceeded while running: limit 500ms granted by fixed 500ms`,
+			`^9: 280$`,
+		}},
 		{"cleanup", []string{
 			`^in time: "a whole line\\n"$`,
 			`^clean-up: closing the connection$`,

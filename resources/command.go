@@ -242,19 +242,28 @@ func badEnv(entry string) bool { return strings.IndexByte(entry, '=') < 1 || has
 // by a signal, is an *ExitError beside the result; a program that does not start is a
 // *StartError; an error of StdinFrom, Stdout or Stderr is returned when nothing else went wrong.
 func (c Command) Run(ctx context.Context, held *Held) (*CommandResult, error) {
-	steps, err := parseLadder(c.Ladder)
+	p, streams, err := c.begin(ctx, held)
 	if err != nil {
 		return nil, err
+	}
+	return c.attend(ctx, held, p, streams)
+}
+
+// begin starts the program, with what there is of it in held.
+func (c Command) begin(ctx context.Context, held *Held) (*process, *streams, error) {
+	steps, err := parseLadder(c.Ladder)
+	if err != nil {
+		return nil, nil, err
 	}
 	name := filepath.Base(c.Path)
 	streams, err := c.open(name, held)
 	if err != nil {
-		return nil, fmt.Errorf("pipes for %s: %w", name, err)
+		return nil, nil, fmt.Errorf("pipes for %s: %w", name, err)
 	}
 	k, err := c.killer(ctx, held, steps)
 	if err != nil {
 		streams.abandon()
-		return nil, &StartError{Target: name, Err: err}
+		return nil, nil, &StartError{Target: name, Err: err}
 	}
 	p := newProcess(name, steps, k)
 	if _, force := held.Waits(); force > 0 {
@@ -263,21 +272,25 @@ func (c Command) Run(ctx context.Context, held *Held) (*CommandResult, error) {
 	}
 	if err := held.Keep(streams.kept); err != nil {
 		streams.abandon()
-		return nil, err
+		return nil, nil, err
 	}
 	if err := held.Keep(p.piece()); err != nil {
 		streams.abandon()
-		return nil, err
+		return nil, nil, err
 	}
 	if err := p.start(ctx, c, streams); err != nil {
 		streams.abandon()
 		held.Drop(p.kept)
 		held.Drop(streams.kept)
-		return nil, err
+		return nil, nil, err
 	}
 	held.Opened()
 	streams.run()
+	return p, streams, nil
+}
 
+// attend waits for the end of what begin has started.
+func (c Command) attend(ctx context.Context, held *Held, p *process, streams *streams) (*CommandResult, error) {
 	ended := p.wait(ctx)
 	if ended {
 		ended = p.finish(held, c.LeaveBackground)

@@ -67,20 +67,22 @@ func (e erased[T]) Run(ctx context.Context, held *Held) (any, error) {
 // and what is returned is good for one run.
 func Prepare(u Use) (Spec, Use, error) {
 	if p, ok := u.(preparer); ok {
-		return p.prepare()
+		if spec, run, err := p.prepare(); run != nil || err != nil {
+			return spec, run, err
+		}
 	}
 	spec, err := u.Spec()
 	return spec, u, err
 }
 
+// preparer is a Use that Prepare replaces; with a nil Use it is run itself.
 type preparer interface{ prepare() (Spec, Use, error) }
 
 func (e erased[T]) prepare() (Spec, Use, error) {
 	if p, ok := any(e.Resource).(preparer); ok {
 		return p.prepare()
 	}
-	spec, err := e.Spec()
-	return spec, e, err
+	return Spec{}, nil, nil
 }
 
 // Invalid reports input that no request can be made of. It is found before

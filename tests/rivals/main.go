@@ -26,9 +26,12 @@ import (
 	"runtime/pprof"
 	"strings"
 	"syscall"
+
+	"curfew.example/resources/guard"
 )
 
 func main() {
+	guard.Main()
 	if isPeer() {
 		servePeer()
 		return

@@ -60,13 +60,19 @@ type containment struct {
 	goal goal
 }
 
-// containments lists the ways that this build of Curfew has.
+// containments lists the ways to run a program: by its group as os/exec could, and those
+// that hold a whole tree.
 func containments() []containment {
-	return []containment{{
-		name: curfew,
-		of:   func(path string) resources.Command { return resources.Command{Path: path} },
-		goal: ratio(wall, curfew, osExec).atMost(1.05, 0),
-	}}
+	contained := func(how string) func(string) resources.Command {
+		return func(path string) resources.Command { return resources.Command{Path: path, Containment: how} }
+	}
+	const guarded, cgrouped, both = curfew + ", guard", curfew + ", cgroup", curfew + ", cgroup+guard"
+	return []containment{
+		{curfew, contained("group"), ratio(wall, curfew, osExec).atMost(1.05, 0)},
+		{guarded, contained("guard"), over(wall, guarded, osExec, nanoseconds).atMost(float64(5*time.Millisecond), 0)},
+		{cgrouped, contained("cgroup"), ratio(wall, cgrouped, osExec).atMost(1.3, 0)},
+		{both, contained("cgroup+guard"), over(wall, both, osExec, nanoseconds).atMost(float64(5*time.Millisecond), 0)},
+	}
 }
 
 // forks is loop for work that is done by child processes.

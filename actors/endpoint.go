@@ -41,6 +41,7 @@ type endpoint struct {
 // armed here, at submission. gone says that the endpoint has closed meanwhile and another
 // one has to be found.
 func (e *endpoint) admit(r *request) (gone bool, err error) {
+	now := time.Now()
 	e.mu.Lock()
 	r.ep = e
 	switch {
@@ -53,7 +54,7 @@ func (e *endpoint) admit(r *request) (gone bool, err error) {
 		return false, err
 	}
 	e.queue.insert(r)
-	r.arm() // under the lock, so that a timer that fires at once finds the request in its list
+	r.arm(now) // under the lock, so that a timer that fires at once finds the request in its list
 	t := e.promote()
 	if r.in == &e.queue && (e.queue.len > e.limits.Waiting || e.valve.shut()) {
 		e.queue.remove(r)
@@ -64,7 +65,7 @@ func (e *endpoint) admit(r *request) (gone bool, err error) {
 	if i := slices.Index(t.refused, r); i >= 0 {
 		t.refused, err = slices.Delete(t.refused, i, i+1), r.cause
 	}
-	t.take()
+	t.take(now)
 	return false, err
 }
 
@@ -76,10 +77,10 @@ func (e *endpoint) crowded(r *request) error {
 	return fmt.Errorf("%s: %w: %d at work, %d waiting", title(e.key.kind, r.spec.Target), ErrOverloaded, e.busy, e.queue.len)
 }
 
-// arm starts the timers of a request that was submitted.
-func (r *request) arm() {
+// arm starts the timers of a request that was submitted; it is now.
+func (r *request) arm(now time.Time) {
 	if !r.deadline.IsZero() {
-		r.limit = time.AfterFunc(time.Until(r.deadline), r.expire)
+		r.limit = time.AfterFunc(r.deadline.Sub(now), r.expire)
 	}
 	if r.budget.Warn > 0 {
 		r.warn = time.AfterFunc(r.budget.Warn, func() { r.rt.emit(EventWarned, r, nil) })
@@ -93,16 +94,16 @@ type turn struct {
 	refused []*request
 }
 
-// take lets them, on this goroutine and without the endpoint's lock.
-func (t turn) take() {
+// take lets them, on this goroutine and without the endpoint's lock; it is now.
+func (t turn) take(now time.Time) {
 	for _, r := range t.refused {
-		r.finish()
+		r.finish(now)
 	}
 	if t.first != nil {
-		t.first.begin()
+		t.first.begin(now)
 	}
 	for _, r := range t.more {
-		r.begin()
+		r.begin(now)
 	}
 }
 
@@ -142,7 +143,7 @@ func (e *endpoint) wakeIn(d time.Duration) {
 		e.mu.Lock()
 		t := e.promote()
 		e.mu.Unlock()
-		t.take()
+		t.take(time.Now())
 	})
 }
 
@@ -159,8 +160,11 @@ func (e *endpoint) occupy(r *request) {
 }
 
 // begin spawns the request actor, on the goroutine of whoever calls, under the gate.
-func (r *request) begin() {
-	r.begun = time.Now()
+func (r *request) begin(now time.Time) {
+	r.begun = now
+	if now.Before(r.submitted) { // it was read before the lock that let r in between
+		r.begun = r.submitted
+	}
 	r.ep.gate.spawn(r)
 }
 
@@ -177,11 +181,11 @@ func (e *endpoint) withdraw(r *request) bool {
 
 // leave ends r's stay. Its slot is free when nothing of it is left, else when the reaper
 // says that the last of it has gone. It returns whose turn it is then.
-func (e *endpoint) leave(r *request, remains []resources.Remains) (t turn) {
+func (e *endpoint) leave(r *request, remains []resources.Remains, now time.Time) (t turn) {
 	holds := len(remains) > 0 && !r.opts.replaced
 	e.mu.Lock()
 	e.live.remove(r)
-	e.used = time.Now()
+	e.used = now
 	if !holds {
 		e.busy--
 		t = e.promote()
@@ -212,7 +216,7 @@ func (e *endpoint) leftoverGone(free bool) {
 		t = e.promote()
 	}
 	e.mu.Unlock()
-	t.take()
+	t.take(time.Now())
 }
 
 // close refuses new requests and ends those that wait.
@@ -316,7 +320,7 @@ type kit struct {
 var kits = sync.Pool{New: func() any {
 	k := &kit{}
 	k.props = actor.PropsFromProducer(func() actor.Actor { return k.request },
-		actor.WithMailbox(func() actor.Mailbox { return &k.request.mail }),
+		actor.WithMailbox(func() actor.Mailbox { return (*requestMail)(k.request) }),
 		actor.WithDispatcher(synchronous{}),
 		actor.WithSupervisor(stopOnly{}))
 	return k

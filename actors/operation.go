@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,8 +21,9 @@ type operation struct {
 	mu    sync.Mutex
 	done  chan struct{} // made when first asked for
 	err   error
-	cause context.Context // ended with our cause, for context.Cause to find
-	after map[*func()]struct{}
+	why   error           // our cause; nil where there is none
+	cause context.Context // ended with why, for context.Cause to find; made when first asked for
+	after []*func()
 }
 
 // Deadline implements context.Context.
@@ -52,10 +54,7 @@ func (o *operation) Value(key any) any {
 	if _, ok := key.(resources.HeldKey); ok {
 		return o.held
 	}
-	o.mu.Lock()
-	cause := o.cause
-	o.mu.Unlock()
-	if cause != nil {
+	if cause := o.ended(); cause != nil {
 		// context.Cause asks for package context's private key. A context made from
 		// Background knows that key and no other, so this answers nothing else.
 		if v := cause.Value(key); v != nil {
@@ -63,6 +62,18 @@ func (o *operation) Value(key any) any {
 		}
 	}
 	return o.values.Value(key)
+}
+
+// ended returns a context that has ended with our cause, nil where there is none.
+func (o *operation) ended() context.Context {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.cause == nil && o.why != nil {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		cancel(o.why)
+		o.cause = ctx
+	}
+	return o.cause
 }
 
 // AfterFunc is what package context looks for in a parent that is none of its own: f is
@@ -75,16 +86,15 @@ func (o *operation) AfterFunc(f func()) (stop func() bool) {
 		go f()
 		return func() bool { return false }
 	}
-	if o.after == nil {
-		o.after = make(map[*func()]struct{})
-	}
-	o.after[&f] = struct{}{}
+	o.after = append(o.after, &f)
 	return func() bool {
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		_, waiting := o.after[&f]
-		delete(o.after, &f)
-		return waiting
+		i := slices.Index(o.after, &f)
+		if i >= 0 {
+			o.after = slices.Delete(o.after, i, i+1)
+		}
+		return i >= 0
 	}
 }
 
@@ -95,19 +105,14 @@ func (o *operation) end(err, cause error) {
 		o.mu.Unlock()
 		return
 	}
-	o.err = err
-	if cause != nil {
-		ctx, cancel := context.WithCancelCause(context.Background())
-		cancel(cause)
-		o.cause = ctx
-	}
+	o.err, o.why = err, cause
 	if o.done != nil {
 		close(o.done)
 	}
 	after := o.after
 	o.after = nil
 	o.mu.Unlock()
-	for f := range after {
+	for _, f := range after {
 		(*f)()
 	}
 }

@@ -18,12 +18,14 @@ import (
 )
 
 // request is one use of one resource: the request actor and all it needs, in one
-// allocation. Its handlers run on whatever goroutine posts to it (the caller's, the
-// timer's, the holder's) and never block; the operation runs on a goroutine of its own.
+// allocation. Its handlers run on whatever goroutine posts to it and never block; the
+// operation runs on a goroutine of its own.
 //
 // The way of a request: submitted, admitted or queued by its endpoint, begun (spawned
-// under the endpoint's gate), Started (the runner goes), decided (once), Stopping,
-// Stopped: PostStop. A request that ends in the queue is never spawned.
+// under the endpoint's gate), Started (the runner goes), decided (once), stopped: what it
+// holds is released, on a goroutine that is lent for it, and until then its mailbox holds
+// the actor's Stop back (see requestMail). Then Stopping, Stopped: PostStop. A request that
+// ends in the queue is never spawned.
 type request struct {
 	op     operation
 	keeper resources.Keeper
@@ -57,9 +59,9 @@ type request struct {
 	cause   error
 	due     time.Time // when the limit that ended it was reached
 	ended   time.Time // when the outcome was decided
-	runner  chan struct{}
-	running bool // the runner has been started and is not back
-	back    bool // the runner is back: value and work are final
+	halted  bool      // stop has been called
+	running bool      // the runner has been started and is not back
+	back    bool      // the runner is back: value and work are final
 	value   any
 	work    error
 	report  *resources.Report
@@ -71,26 +73,29 @@ func (r *request) Receive(c actor.Context) {
 	switch c.Message().(type) {
 	case *actor.Started:
 		r.started()
-	case *actor.Stopping:
-		r.stopping(c)
 	case *actor.Stopped:
 		r.PostStop()
 	}
 }
 
-// started sets the operation going.
+// started sets the operation going, unless its end has come between its turn and its start.
 func (r *request) started() {
-	held := r.keeper.Begin(&r.rt.shelf)
-	r.keeper.Expect(r.budget.Grace, r.budget.Force)
-	r.op.values, r.op.held, r.op.deadline = r.caller, held, r.deadline
 	r.mu.Lock()
+	if r.halted {
+		r.mu.Unlock()
+		return
+	}
+	held := r.keeper.BeginAt(r.begun, &r.rt.shelf)
+	r.keeper.Expect(r.budget.Grace, r.budget.Force)
+	r.keeper.Out()
+	r.op.values, r.op.held, r.op.deadline = r.caller, held, r.deadline
 	r.running = true
 	if r.budget.Stall > 0 {
 		r.stall = time.AfterFunc(r.budget.Stall, r.checkStall)
 	}
 	r.mu.Unlock()
 	r.rt.emit(EventStarted, r, nil)
-	// The runner. The holder waits for it, no longer than the budget allows; after that
+	// The runner. The release waits for it, no longer than the budget allows; after that
 	// the reaper watches it.
 	go r.run()
 }
@@ -115,20 +120,19 @@ func (r *request) ran(value any, err error, crashed bool) {
 	}
 	r.mu.Lock()
 	r.value, r.work, r.back, r.running = value, err, true, false
-	if r.runner != nil {
-		close(r.runner)
-	}
 	decided := r.outcome != Undecided
 	if !decided {
 		r.decide(r.judge(err, crashed, now), now)
 	}
+	aborted := r.outcome.aborted()
 	r.mu.Unlock()
+	r.keeper.Back() // after an abort this may be what the release waited for
 	switch {
-	case decided: // the stop is under way, and waits for us
-	case r.notify == nil:
+	case decided: // the stop is under way
+	case r.notify == nil && !aborted && !r.keeper.Holds():
 		r.wake <- struct{}{} // the waiting caller stops the actor on its own goroutine
 	default:
-		r.stop()
+		r.stopHere()
 	}
 }
 
@@ -166,7 +170,9 @@ func (r *request) whereabouts() Phase {
 // expire is the limit timer's call: armed by the endpoint when the request was submitted.
 func (r *request) expire() {
 	r.awaitCause()
-	r.abort(Expired, NoPhase, r.deadline, r.callerCause())
+	if r.settle(Expired, NoPhase, r.deadline, r.callerCause()) {
+		r.stopHere()
+	}
 }
 
 // causeWait bounds awaitCause, for contexts that do not keep to their own deadlines.
@@ -224,12 +230,22 @@ func (r *request) checkStall() {
 		}
 		return
 	}
-	r.abort(Expired, Stalled, due, nil)
+	if r.settle(Expired, Stalled, due, nil) {
+		r.stopHere()
+	}
 }
 
 // abort ends a request from outside, wherever it is. It does nothing when the outcome is
 // already decided.
 func (r *request) abort(o Outcome, phase Phase, due time.Time, cause error) {
+	if r.settle(o, phase, due, cause) {
+		r.stop()
+	}
+}
+
+// settle decides the outcome, from outside, and ends a request that still waits. It reports
+// whether there is an actor to stop because of it.
+func (r *request) settle(o Outcome, phase Phase, due time.Time, cause error) bool {
 	queued := r.ep.withdraw(r)
 	r.mu.Lock()
 	first := r.outcome == Undecided
@@ -245,21 +261,38 @@ func (r *request) abort(o Outcome, phase Phase, due time.Time, cause error) {
 		r.phase = Queued
 	}
 	r.mu.Unlock()
-	switch {
-	case queued: // whoever takes it out of the queue ends it, even if another end was decided meanwhile
-		r.finish()
-	case first:
-		r.stop()
+	if queued { // whoever takes it out of the queue ends it, even if another end was decided meanwhile
+		r.finish(time.Now())
+	}
+	return first && !queued
+}
+
+// stop stops the actor, on a goroutine of its own where something has to be released. It
+// may be called before the actor is spawned, and again.
+func (r *request) stop() {
+	if r.halt() {
+		// Owned by the release: it ends with the last Close that it calls.
+		go r.release()
 	}
 }
 
-// stop posts the actor's Stop; it may be posted before the actor is spawned.
-func (r *request) stop() { r.mail.PostSystemMessage(stopMessage) }
+// stopHere is stop on a goroutine that may be kept for as long as a clean-up blocks: the
+// timer's and the runner's.
+func (r *request) stopHere() {
+	if r.halt() {
+		r.release()
+	}
+}
 
-// stopping cancels the operation, and where something is to be released sends a holder to
-// do it. A success that holds nothing goes straight on to Stopped.
-func (r *request) stopping(c actor.Context) {
+// halt ends the operation's context and reports whether something has to be released. If
+// not, it stops the actor.
+func (r *request) halt() bool {
 	r.mu.Lock()
+	if r.halted {
+		r.mu.Unlock()
+		return false
+	}
+	r.halted = true
 	if r.outcome == Undecided {
 		r.phase, r.cause = r.whereabouts(), ErrClosed
 		r.decide(Cancelled, time.Now())
@@ -267,23 +300,59 @@ func (r *request) stopping(c actor.Context) {
 	if r.op.held == nil && r.phase == Opening {
 		r.phase = Queued // its end came between its turn and its start
 	}
-	if r.running {
-		r.runner = make(chan struct{})
-	}
-	outcome, runner := r.outcome, r.runner
-	r.mu.Unlock()
-
+	outcome, out := r.outcome, r.running
 	// Sealed first: what the operation closes itself because its context has ended would
 	// be dropped otherwise, and missing from the receipt.
 	held := r.keeper.Seal(outcome.aborted())
+	r.mu.Unlock()
 	r.endContext(outcome)
-	if !held && runner == nil {
-		return
+	if held || out {
+		return true
 	}
-	if outcome.aborted() && r.opts.AnswerAtDeadline {
+	r.mail.PostSystemMessage(stopMessage)
+	return false
+}
+
+// release runs the ladder, off every mailbox and never longer than Grace and Force. Then the
+// actor is stopped.
+func (r *request) release() {
+	if r.opts.AnswerAtDeadline && r.outcome.aborted() { // decided: it does not change any more
 		r.reply()
 	}
-	sendHolder(c, func() { r.release(runner) })
+	r.keeper.ReleaseThen(r.budget.Grace, r.budget.Force, r.released)
+}
+
+// released is called when everything has gone that was to go, or is known to be left.
+func (r *request) released(report *resources.Report) {
+	r.mu.Lock()
+	r.report = report
+	r.mu.Unlock()
+	if r.notify == nil && !r.answered.Load() {
+		r.wake <- struct{}{} // the waiting caller does the rest: its stack has grown already
+		return
+	}
+	r.mail.PostSystemMessage(stopMessage)
+}
+
+// requestMail is a request's mailbox as protoactor sees it. A Stop, whoever sends it, stops
+// the request: it is held back, and the actor with it, until what the request held is gone.
+// Passed on at once, protoactor would send Stopped microseconds after Stopping, and what is
+// released later would be lost.
+type requestMail request
+
+func (m *requestMail) PostSystemMessage(msg any) {
+	if _, ok := msg.(*actor.Stop); ok {
+		(*request)(m).stop()
+		return
+	}
+	m.mail.PostSystemMessage(msg)
+}
+
+func (m *requestMail) PostUserMessage(msg any) { m.mail.PostUserMessage(msg) }
+func (m *requestMail) UserMessageCount() int   { return m.mail.UserMessageCount() }
+func (m *requestMail) Start()                  { m.mail.Start() }
+func (m *requestMail) RegisterHandlers(i actor.MessageInvoker, d actor.Dispatcher) {
+	m.mail.RegisterHandlers(i, d)
 }
 
 // endContext ends the operation's context in the way that fits the outcome.
@@ -298,15 +367,6 @@ func (r *request) endContext(o Outcome) {
 	}
 }
 
-// release runs the ladder. It is the holder's work: off every mailbox, and never longer
-// than Grace and Force.
-func (r *request) release(runner <-chan struct{}) {
-	report := r.keeper.Release(r.budget.Grace, r.budget.Force, runner)
-	r.mu.Lock()
-	r.report = report
-	r.mu.Unlock()
-}
-
 // PostStop is the clean-up's end, triggered once by the actor's stop: everything that
 // could be released has been. It stops the timers, frees the slot or hands what is left to
 // the reaper, and answers.
@@ -317,9 +377,10 @@ func (r *request) PostStop() {
 		r.mu.Unlock()
 		r.verdict(verdict)
 	}
-	next := r.ep.leave(r, r.remains())
-	r.finish()
-	next.take()
+	now := time.Now()
+	next := r.ep.leave(r, r.remains(), now)
+	r.finish(now)
+	next.take(now)
 }
 
 // turnAway settles that the endpoint will not begin r. Called with the endpoint's lock
@@ -342,10 +403,10 @@ func (r *request) remains() []resources.Remains {
 }
 
 // finish is the end of every request, started or not.
-func (r *request) finish() {
+func (r *request) finish(now time.Time) {
 	r.disarm()
 	r.mu.Lock()
-	r.final = time.Now()
+	r.final = now
 	r.mu.Unlock()
 	r.rt.finished(r)
 	r.reply()
@@ -372,21 +433,39 @@ func (r *request) reply() {
 	r.wake <- struct{}{}
 }
 
-// await is the waiting caller: it runs the stop of a request whose operation is done, and
-// gives the caller's context its say. It returns when the request is answered, which is
-// at the latest Limit plus Grace plus Force after the submission.
+// await is the waiting caller: it stops the actor of a request whose operation is done, or
+// whose release is, and gives the caller's context its say. It returns when the request is
+// answered, which is at the latest Limit plus Grace plus Force after the submission.
 func (r *request) await() {
 	gone := r.caller.Done()
 	for !r.answered.Load() {
+		if gone == nil {
+			<-r.wake
+			r.awake()
+			continue
+		}
 		select {
 		case <-r.wake:
-			if !r.answered.Load() {
-				r.stop()
-			}
+			r.awake()
 		case <-gone:
 			gone = nil
 			r.callerGone()
 		}
+	}
+}
+
+// awake does what a request has woken its caller for, unless that is the answer.
+func (r *request) awake() {
+	if r.answered.Load() {
+		return
+	}
+	r.mu.Lock()
+	released := r.report != nil
+	r.mu.Unlock()
+	if released {
+		r.mail.PostSystemMessage(stopMessage)
+	} else {
+		r.stop()
 	}
 }
 

@@ -87,7 +87,7 @@ func (rt *Runtime) OpenSession(ctx context.Context, kind SessionKind, opts Optio
 // discard releases what an opening that came to nothing left.
 func (s *session) discard() {
 	if s.keeper.Seal(true) {
-		s.report = s.keeper.Release(timeoutpolicy.DefaultGrace, timeoutpolicy.DefaultForce, nil)
+		s.report = s.keeper.Release(timeoutpolicy.DefaultGrace, timeoutpolicy.DefaultForce)
 		s.handOver()
 	}
 }
@@ -246,7 +246,7 @@ func (s *session) release() {
 	if !s.keeper.Seal(false) {
 		return
 	}
-	report := s.keeper.Release(s.budget.Grace, s.budget.Force, nil)
+	report := s.keeper.Release(s.budget.Grace, s.budget.Force)
 	s.mu.Lock()
 	s.report = report
 	s.mu.Unlock()

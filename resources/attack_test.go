@@ -88,7 +88,7 @@ func TestACallThatEndsInTheMidstOfLettingGoKeepsItsHold(t *testing.T) {
 		}()
 		goesOn := grip.LetGo()
 		<-ended
-		call.Release(time.Second, time.Second, nil)
+		call.Release(time.Second, time.Second)
 		if goesOn {
 			assert.Zero(t, closed)
 		} else {

@@ -244,5 +244,5 @@ func TestBytesThatMoveAreProgress(t *testing.T) {
 	assert.False(t, keeper.Opened().IsZero())
 	assert.Less(t, time.Since(keeper.Moved()), 100*time.Millisecond)
 	keeper.Seal(true)
-	assert.Empty(t, keeper.Release(time.Second, time.Second, nil).Left())
+	assert.Empty(t, keeper.Release(time.Second, time.Second).Left())
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 
 	"curfew.example/timeoutpolicy"
@@ -168,12 +169,19 @@ func call(f func() error) (err error) {
 
 // Keeper is the runtime's side of one use: it owns what the use's Held registers
 // and releases it. A kind never sees one. The zero value is not ready: see Begin.
-type Keeper struct{ held Held }
+type Keeper struct {
+	held   Held
+	out    bool    // the use's goroutine is out; guarded by held.mu
+	ladder *ladder // the release under way; guarded by held.mu
+}
 
 // Begin makes the keeper ready for one use that starts now and shares shelf, which
 // may be nil.
-func (k *Keeper) Begin(shelf *Shelf) *Held {
-	k.held.shelf, k.held.start = shelf, time.Now()
+func (k *Keeper) Begin(shelf *Shelf) *Held { return k.BeginAt(time.Now(), shelf) }
+
+// BeginAt is Begin for a use that starts at now, which its caller has at hand.
+func (k *Keeper) BeginAt(now time.Time, shelf *Shelf) *Held {
+	k.held.shelf, k.held.start = shelf, now
 	k.held.grace, k.held.force = timeoutpolicy.DefaultGrace, timeoutpolicy.DefaultForce
 	return &k.held
 }
@@ -195,6 +203,33 @@ func (k *Keeper) Moved() time.Time {
 	return k.held.start.Add(time.Duration(k.held.progress.Load()))
 }
 
+// Out says that the use runs on a goroutine which has to come back: it belongs to what is
+// released, and says so with Back.
+func (k *Keeper) Out() {
+	k.held.mu.Lock()
+	defer k.held.mu.Unlock()
+	k.out = true
+}
+
+// Back says that the use's goroutine has come back. It may end a release that waits for
+// nothing else, and then runs what was to follow, on the caller's goroutine.
+func (k *Keeper) Back() {
+	k.held.mu.Lock()
+	k.out = false
+	l := k.ladder
+	k.held.mu.Unlock()
+	if l != nil {
+		l.note(l.runnerBack)
+	}
+}
+
+// Holds reports whether anything is kept that a release would have to close.
+func (k *Keeper) Holds() bool {
+	k.held.mu.Lock()
+	defer k.held.mu.Unlock()
+	return len(k.held.pieces) > 0
+}
+
 // Seal ends the registering: what comes later is closed at once. aborted says that
 // hooks are to run. It reports whether there is anything to release, and is called
 // once, before Release.
@@ -210,142 +245,225 @@ func (k *Keeper) Seal(aborted bool) bool {
 }
 
 // Release runs the ladder over what is held: hooks, then pieces, each last in first
-// out; ask, wait grace, force, wait force, report. runner is closed when the use's
-// goroutine has come back, and belongs to what has to go; nil when it is back already. Release returns as soon as
-// everything has gone, and never later than grace plus force. Seal comes first.
-func (k *Keeper) Release(grace, force time.Duration, runner <-chan struct{}) *Report {
-	if runner == nil {
-		back := make(chan struct{})
-		close(back)
-		runner = back
-	}
-	l := &ladder{start: time.Now(), runner: runner}
-	for _, p := range slices.Backward(k.held.hooks) {
-		l.rungs = append(l.rungs, &rung{Piece: p, hook: true})
-	}
-	for _, p := range slices.Backward(k.held.pieces) {
-		l.rungs = append(l.rungs, &rung{Piece: p})
-	}
-	k.held.hooks, k.held.pieces = nil, nil
-	if !l.ask(max(grace, 0)) {
-		l.force(max(force, 0))
-	}
-	return l.report(&k.held)
+// out; ask, wait grace, force, wait force, report. The use's goroutine belongs to it, if it
+// is out. Release returns as soon as everything has gone, and never later than grace plus
+// force. Seal comes first.
+func (k *Keeper) Release(grace, force time.Duration) *Report {
+	done := make(chan *Report, 1)
+	l := k.newLadder(grace, force, func(r *Report) { done <- r })
+	go l.climb() // ends when the last Close that it calls does
+	return <-done
 }
 
-// ladder is one release under way. Its own goroutine is the caller of Release; each
-// Close and Force runs on a goroutine of its own, owned by its attempt.
+// ReleaseThen is Release for a goroutine that is lent to it: it comes back when each Close
+// that it calls has, which may be never. then is called once, on whatever goroutine ends the
+// release, within grace plus force.
+func (k *Keeper) ReleaseThen(grace, force time.Duration, then func(*Report)) {
+	k.newLadder(grace, force, then).climb()
+}
+
+func (k *Keeper) newLadder(grace, force time.Duration, then func(*Report)) *ladder {
+	h := &k.held
+	l := &ladder{held: h, start: time.Now(), patience: max(force, 0), then: then}
+	l.mu.Lock() // until the timer is there
+	defer l.mu.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l.rungs = make([]rung, 0, len(h.hooks)+len(h.pieces))
+	for _, p := range slices.Backward(h.hooks) {
+		l.rungs = append(l.rungs, rung{Piece: p, hook: true})
+	}
+	for _, p := range slices.Backward(h.pieces) {
+		l.rungs = append(l.rungs, rung{Piece: p})
+	}
+	h.hooks, h.pieces = nil, nil
+	l.runner.called, l.runner.back = true, !k.out
+	k.ladder = l
+	l.timer = time.AfterFunc(max(grace, 0), func() { l.note(l.timeOver) })
+	return l
+}
+
+// ladder is one release under way. It has no goroutine of its own that waits: one that is
+// lent to it closes piece after piece, and everything that happens then, a call that comes
+// back, the runner, the timer, takes it a step further on its own goroutine.
 type ladder struct {
-	start  time.Time
-	runner <-chan struct{}
-	rungs  []*rung
+	held     *Held
+	start    time.Time
+	patience time.Duration // after force
+	then     func(*Report)
+
+	mu      sync.Mutex // guards what follows
+	timer   *time.Timer
+	rungs   []rung
+	asked   int     // rungs whose Close has been called
+	calls   int     // under way
+	runner  attempt // the use's own goroutine
+	forcing bool
+	stale   int  // firings of the timer that were on their way when it was set anew
+	late    bool // the wait after force is over
+	over    bool
 }
 
 // rung is one piece on the ladder.
 type rung struct {
 	*Piece
 	hook   bool
-	asked  *attempt // nil until Close was called
-	forced *attempt // nil until Force was called
+	asked  attempt // Close
+	forced attempt // Force
 }
 
-// attempt is one call of foreign code. What it found is valid once done is closed.
+// attempt is one call of foreign code.
 type attempt struct {
-	done chan struct{}
-	err  error
-	took time.Duration // since the start of the release
+	called, back bool
+	err          error
+	took         time.Duration // since the start of the release
+	gone         chan struct{} // closed when it comes back; made for those who wait after the report
 }
-
-// try runs f on a goroutine of its own, which ends when f does.
-func (l *ladder) try(f func() error) *attempt {
-	a := &attempt{done: make(chan struct{})}
-	go Guard(f, func(err error) {
-		a.err, a.took = closed(err), time.Since(l.start)
-		close(a.done)
-	})
-	return a
-}
-
-// back reports whether a has been made and has come back.
-func (a *attempt) back() bool { return a != nil && isClosed(a.done) }
 
 // ok reports whether a came back without an error.
-func (a *attempt) ok() bool { return a.back() && a.err == nil }
+func (a *attempt) ok() bool { return a.back && a.err == nil }
 
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
+// comeBack notes that a has.
+func (a *attempt) comeBack(err error, took time.Duration) {
+	a.back, a.err, a.took = true, err, took
+	if a.gone != nil {
+		close(a.gone)
+	}
+}
+
+// await returns a channel that is closed when a comes back.
+func (a *attempt) await() <-chan struct{} {
+	if a.gone == nil {
+		a.gone = make(chan struct{})
+	}
+	return a.gone
+}
+
+// note notes what has happened and takes the ladder a step further; it runs what follows
+// the release when this was the last.
+func (l *ladder) note(what func()) {
+	l.mu.Lock()
+	what()
+	report := l.advance()
+	l.mu.Unlock()
+	if report != nil {
+		l.then(report)
+	}
+}
+
+func (l *ladder) runnerBack() { l.runner.comeBack(nil, 0) }
+
+// timeOver is the timer's: the grace is over, or the wait after force.
+func (l *ladder) timeOver() {
+	switch {
+	case l.over:
+	case l.stale > 0:
+		l.stale--
+	case !l.forcing:
+		l.timer.Reset(l.patience)
+		l.force()
 	default:
-		return false
+		l.late = true
 	}
 }
 
-// ask closes the pieces one after the other and waits for the runner, no longer than
-// grace in all. It reports whether everything has gone.
-func (l *ladder) ask(grace time.Duration) bool {
-	timer := time.NewTimer(grace)
-	defer timer.Stop()
-	failed := false
-	for _, r := range l.rungs {
-		r.asked = l.try(r.close)
-		select {
-		case <-r.asked.done:
-		case <-timer.C:
-			return false
+// advance forces what failed, and reports when there is nothing left to wait for. Called
+// with mu held.
+func (l *ladder) advance() *Report {
+	if l.over {
+		return nil
+	}
+	if !l.forcing && l.asked == len(l.rungs) && l.calls == 0 && l.failed() {
+		if !l.timer.Reset(l.patience) {
+			l.stale++
 		}
-		failed = failed || (r.asked.err != nil && !r.hook)
+		l.force()
 	}
-	if failed {
-		return false
+	if !l.late && (l.asked < len(l.rungs) || l.calls > 0 || !l.runner.back) {
+		return nil
 	}
-	select {
-	case <-l.runner:
-		return true
-	case <-timer.C:
-		return false
-	}
+	l.over = true
+	l.timer.Stop()
+	return l.report()
 }
 
-// force is called on all that has not gone, at once, and waited for no longer than wait.
-func (l *ladder) force(wait time.Duration) {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	for _, r := range l.rungs {
-		if r.asked == nil {
+// failed reports whether a piece said that it has not gone. Called with mu held.
+func (l *ladder) failed() bool {
+	return slices.ContainsFunc(l.rungs, func(r rung) bool { return r.asked.err != nil && !r.hook })
+}
+
+// climb closes the pieces one after the other, on this goroutine, until the grace is over:
+// then the timer's goroutine has taken over, and this one comes back with the call it is in.
+func (l *ladder) climb() {
+	through := false
+	defer func() {
+		if !through {
+			go l.climb() // a Close has ended this goroutine; the next ends as this one does
+		}
+	}()
+	for r := l.next(); r != nil; r = l.next() {
+		l.try(r.close, &r.asked)
+	}
+	through = true
+	l.note(func() {})
+}
+
+// next returns the rung to ask now; nil when there is none, or it is not asked one by one
+// any more.
+func (l *ladder) next() *rung {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.forcing || l.asked == len(l.rungs) {
+		return nil
+	}
+	r := &l.rungs[l.asked]
+	l.asked++
+	l.begin(&r.asked)
+	return r
+}
+
+// begin books a call that is about to be made. Called with mu held.
+func (l *ladder) begin(a *attempt) {
+	a.called = true
+	l.calls++
+}
+
+// try makes a call that was booked.
+func (l *ladder) try(f func() error, a *attempt) {
+	Guard(f, func(err error) {
+		l.note(func() {
+			l.calls--
+			a.comeBack(closed(err), time.Since(l.start))
+		})
+	})
+}
+
+// force is called on all that has not gone, at once. Each call has a goroutine of its own,
+// which ends when the call does. Called with mu held.
+func (l *ladder) force() {
+	l.forcing = true
+	for i := range l.rungs {
+		r := &l.rungs[i]
+		if !r.asked.called {
 			// The ladder was held up before it came to this rung.
-			r.asked = l.try(r.close)
+			l.asked++
+			l.begin(&r.asked)
+			go l.try(r.close, &r.asked)
 		}
 		if r.Force != nil && !r.asked.ok() {
-			r.forced = l.try(r.Force)
-		}
-	}
-	for _, c := range l.pending() {
-		select {
-		case <-c:
-		case <-timer.C:
-			return
+			l.begin(&r.forced)
+			go l.try(r.Force, &r.forced)
 		}
 	}
 }
 
-// pending lists what has been called and may not have come back, the runner last.
-func (l *ladder) pending() []<-chan struct{} {
-	var all []<-chan struct{}
-	for _, r := range l.rungs {
-		if r.forced != nil {
-			all = append(all, r.forced.done)
-		}
-		all = append(all, r.asked.done)
-	}
-	return append(all, l.runner)
-}
-
-func (l *ladder) report(held *Held) *Report {
+// report sums up. Called with mu held.
+func (l *ladder) report() *Report {
 	rep := &Report{}
 	var errs []error
-	for _, r := range l.rungs {
-		rel, left := r.settle()
+	for i := range l.rungs {
+		r := &l.rungs[i]
+		rel, left := l.settle(r)
 		if rel != nil {
 			rep.Released = append(rep.Released, *rel)
 			if rel.Err != nil && r.hook { // a piece that went by force has gone
@@ -356,14 +474,14 @@ func (l *ladder) report(held *Held) *Report {
 			rep.Remains = append(rep.Remains, *left)
 		}
 	}
-	if !isClosed(l.runner) {
+	if !l.runner.back {
 		rep.Remains = append(rep.Remains, Remains{
 			Left: []Leftover{{What: "goroutine", Why: "the operation has not returned"}},
-			Gone: l.runner,
-			Then: held.takeLate,
+			Gone: l.runner.await(),
+			Then: l.held.takeLate,
 		})
 	} else {
-		rep.Remains = append(rep.Remains, held.takeLate()...)
+		rep.Remains = append(rep.Remains, l.held.takeLate()...)
 	}
 	for _, left := range rep.Left() {
 		errs = append(errs, &LeftoverError{Left: []Leftover{left}})
@@ -374,9 +492,10 @@ func (l *ladder) report(held *Held) *Report {
 }
 
 // settle says what has become of a rung so far: gone, or left, or gone while one of its
-// calls is still out. A hook that failed has run: an error, not a leftover.
-func (r *rung) settle() (*Release, *Remains) {
-	asked, forced := r.asked.back(), r.forced.back()
+// calls is still out. A hook that failed has run: an error, not a leftover. Called with mu
+// held.
+func (l *ladder) settle(r *rung) (*Release, *Remains) {
+	asked, forced := r.asked.back, r.forced.back
 	switch {
 	case asked && r.hook:
 		return &Release{What: r.What, How: "hook", Took: r.asked.took, Err: r.asked.err}, nil
@@ -386,22 +505,24 @@ func (r *rung) settle() (*Release, *Remains) {
 		return &Release{What: r.What, How: "force", Took: r.forced.took, Err: r.asked.err}, nil
 	case asked && forced:
 		return nil, &Remains{Left: leftovers(r.What, r.forced.err), Retry: r.retry}
-	case asked && r.forced != nil:
-		return nil, r.stillOut("its forced end has not returned", r.forced)
+	case asked && r.forced.called:
+		return nil, l.stillOut(r, "its forced end has not returned", &r.forced)
 	case asked:
 		return nil, &Remains{Left: leftovers(r.What, r.asked.err), Retry: r.retry}
 	case forced && r.forced.err == nil:
 		return &Release{What: r.What, How: "force", Took: r.forced.took},
-			r.stillOut("gone, but its clean-up has not returned", r.asked)
+			l.stillOut(r, "gone, but its clean-up has not returned", &r.asked)
 	}
-	return nil, r.stillOut("its clean-up has not returned", r.asked)
+	return nil, l.stillOut(r, "its clean-up has not returned", &r.asked)
 }
 
 // stillOut is a rung on which a call is out. What the call says when it comes back, it says
 // late, and it counts all the same.
-func (r *rung) stillOut(why string, a *attempt) *Remains {
-	return &Remains{Left: []Leftover{{What: r.What, Why: why}}, Gone: a.done, Then: func() []Remains {
-		if _, left := r.settle(); left != nil {
+func (l *ladder) stillOut(r *rung, why string, a *attempt) *Remains {
+	return &Remains{Left: []Leftover{{What: r.What, Why: why}}, Gone: a.await(), Then: func() []Remains {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if _, left := l.settle(r); left != nil {
 			return []Remains{*left}
 		}
 		return nil
@@ -410,6 +531,15 @@ func (r *rung) stillOut(why string, a *attempt) *Remains {
 
 // retry tries once more what failed.
 func (r *rung) retry() error { return closePiece(r.Piece) }
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
 
 // leftovers spells out what err says is left of what.
 func leftovers(what string, err error) []Leftover {

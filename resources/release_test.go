@@ -17,7 +17,7 @@ import (
 var errStubborn = errors.New("will not go")
 
 // ladderRun seals and releases what fill registers, in fake time.
-func ladderRun(t *testing.T, aborted bool, grace, force time.Duration, runner <-chan struct{}, fill func(*resources.Held)) (rep *resources.Report, took time.Duration) {
+func ladderRun(t *testing.T, aborted bool, grace, force time.Duration, fill func(*resources.Held)) (rep *resources.Report, took time.Duration) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		var k resources.Keeper
@@ -25,7 +25,7 @@ func ladderRun(t *testing.T, aborted bool, grace, force time.Duration, runner <-
 		fill(held)
 		k.Seal(aborted)
 		start := time.Now()
-		rep = k.Release(grace, force, runner)
+		rep = k.Release(grace, force)
 		took = time.Since(start)
 		time.Sleep(time.Hour)
 	})
@@ -41,7 +41,7 @@ func TestPiecesAreReleasedLastInFirstOutHooksFirst(t *testing.T) {
 	note := func(s string) *resources.Piece {
 		return &resources.Piece{What: s, Close: func() error { order = append(order, s); return nil }}
 	}
-	rep, took := ladderRun(t, true, time.Second, time.Second, nil, func(h *resources.Held) {
+	rep, took := ladderRun(t, true, time.Second, time.Second, func(h *resources.Held) {
 		require.NoError(t, h.Keep(note("socket")))
 		require.NoError(t, h.OnAbort(note("first hook")))
 		require.NoError(t, h.Keep(note("tls")))
@@ -55,7 +55,7 @@ func TestPiecesAreReleasedLastInFirstOutHooksFirst(t *testing.T) {
 }
 
 func TestHooksDoNotRunWithoutAnAbort(t *testing.T) {
-	rep, _ := ladderRun(t, false, time.Second, time.Second, nil, func(h *resources.Held) {
+	rep, _ := ladderRun(t, false, time.Second, time.Second, func(h *resources.Held) {
 		_ = h.OnAbort(&resources.Piece{What: "hook", Close: func() error { t.Error("it ran"); return nil }})
 	})
 	assert.Empty(t, rep.Released)
@@ -84,7 +84,7 @@ func TestTheLadderIsBoundedAndSaysHowEachPieceWent(t *testing.T) {
 		"nothing to call":        {nil, nil, 0, "close", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rep, took := ladderRun(t, true, grace, force, nil, func(h *resources.Held) {
+			rep, took := ladderRun(t, true, grace, force, func(h *resources.Held) {
 				_ = h.Keep(&resources.Piece{What: "piece", Close: c.close, Force: c.force})
 			})
 			assert.Equal(t, c.took, took)
@@ -108,7 +108,7 @@ func TestTheLadderIsBoundedAndSaysHowEachPieceWent(t *testing.T) {
 func TestOneThatHangsHoldsUpTheOthersNoLongerThanTheGrace(t *testing.T) {
 	var goneAt time.Time
 	var start time.Time
-	rep, took := ladderRun(t, true, time.Second, time.Second, nil, func(h *resources.Held) {
+	rep, took := ladderRun(t, true, time.Second, time.Second, func(h *resources.Held) {
 		start = time.Now()
 		_ = h.Keep(&resources.Piece{What: "socket", Close: func() error { goneAt = time.Now(); return nil }})
 		_ = h.OnAbort(&resources.Piece{What: "hook that hangs", Close: sleeper(time.Minute, nil)})
@@ -123,15 +123,16 @@ func TestTheRunnerBelongsToWhatHasToGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var k resources.Keeper
 		held := k.Begin(nil)
-		runner, closed := make(chan struct{}), make(chan struct{})
+		closed := make(chan struct{})
+		k.Out()
 		_ = held.Keep(&resources.Piece{What: "socket", Close: func() error { close(closed); return nil }})
 		go func() {
 			<-closed // the close is what ends the work
-			close(runner)
+			k.Back()
 		}()
 		k.Seal(true)
 		start := time.Now()
-		rep := k.Release(time.Second, time.Second, runner)
+		rep := k.Release(time.Second, time.Second)
 		assert.Zero(t, time.Since(start))
 		assert.Empty(t, rep.Remains)
 	})
@@ -141,10 +142,10 @@ func TestWhatIsKeptTooLateAndWillNotCloseIsALeftoverOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var k resources.Keeper
 		held := k.Begin(nil)
-		runner := make(chan struct{})
+		k.Out()
 		tries := 0
 		go func() {
-			defer close(runner)
+			defer k.Back()
 			time.Sleep(10 * time.Second)
 			err := held.Keep(&resources.Piece{What: "late", Close: func() error {
 				if tries++; tries == 1 {
@@ -156,7 +157,7 @@ func TestWhatIsKeptTooLateAndWillNotCloseIsALeftoverOfItsOwn(t *testing.T) {
 			assert.ErrorIs(t, err, errStubborn)
 		}()
 		k.Seal(true)
-		rep := k.Release(time.Second, time.Second, runner)
+		rep := k.Release(time.Second, time.Second)
 		require.Len(t, rep.Remains, 1)
 		<-rep.Remains[0].Gone
 		more := rep.Remains[0].Then()
@@ -177,7 +178,7 @@ func TestGivenPiecesBelongToTheOther(t *testing.T) {
 	assert.False(t, a.Drop(piece))
 	assert.Zero(t, closed)
 	assert.True(t, to.Seal(true))
-	to.Release(time.Second, time.Second, nil)
+	to.Release(time.Second, time.Second)
 	assert.Equal(t, 1, closed)
 
 	var late resources.Keeper

@@ -549,7 +549,7 @@ func TestSocketReportsProgress(t *testing.T) {
 	assert.True(t, keeper.Moved().After(began))
 	assert.False(t, keeper.Opened().IsZero())
 	assert.True(t, keeper.Seal(false))
-	assert.Empty(t, keeper.Release(time.Second, time.Second, nil).Left())
+	assert.Empty(t, keeper.Release(time.Second, time.Second).Left())
 }
 
 func TestSocketForceResetsTheConnection(t *testing.T) {

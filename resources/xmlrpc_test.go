@@ -419,7 +419,7 @@ func (d *xmlrpcDeserter) Do(_ context.Context, call func(context.Context, resour
 		held := keeper.Begin(nil)
 		_, _ = call(context.Background(), d.fetch, held)
 		keeper.Seal(false)
-		keeper.Release(time.Second, time.Second, nil)
+		keeper.Release(time.Second, time.Second)
 	})
 	<-began
 	return nil, context.DeadlineExceeded

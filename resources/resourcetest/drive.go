@@ -33,12 +33,14 @@ func Drive(ctx context.Context, use resources.Use, b timeoutpolicy.Budget, shelf
 	keeper.Expect(orDefault(b.Grace, timeoutpolicy.DefaultGrace), orDefault(b.Force, timeoutpolicy.DefaultForce))
 	ctx = context.WithValue(ctx, resources.HeldKey{}, held)
 	end, runner := End{}, make(chan struct{})
+	keeper.Out()
 	go resources.Guard(func() (err error) {
 		end.Value, err = use.Run(ctx, held)
 		return err
 	}, func(err error) {
 		end.Err = err
 		close(runner)
+		keeper.Back()
 	})
 
 	select {
@@ -49,7 +51,7 @@ func Drive(ctx context.Context, use resources.Use, b timeoutpolicy.Budget, shelf
 		end.Aborted = true
 	}
 	keeper.Seal(end.Aborted)
-	report := keeper.Release(orDefault(b.Grace, timeoutpolicy.DefaultGrace), orDefault(b.Force, timeoutpolicy.DefaultForce), runner)
+	report := keeper.Release(orDefault(b.Grace, timeoutpolicy.DefaultGrace), orDefault(b.Force, timeoutpolicy.DefaultForce))
 	late := time.Since(deadline)
 	select {
 	case <-runner:

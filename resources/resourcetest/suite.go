@@ -178,7 +178,7 @@ func endedOpensNothing(t *testing.T, k Kind) {
 		var keeper resources.Keeper
 		err := k.comesBack(t, ctx, use, keeper.Begin(nil), 0)
 		assert.Error(t, err)
-		assert.False(t, keeper.Seal(true), "something was opened: %+v", keeper.Release(time.Second, time.Second, nil))
+		assert.False(t, keeper.Seal(true), "something was opened: %+v", keeper.Release(time.Second, time.Second))
 	}
 }
 
@@ -190,7 +190,7 @@ func lateOpenCannotEscape(t *testing.T, k Kind) {
 		held := keeper.Begin(nil)
 		keeper.Seal(true)
 		_ = k.comesBack(t, ctx, use, held, hangTime)
-		assert.Empty(t, keeper.Release(0, 0, nil).Released)
+		assert.Empty(t, keeper.Release(0, 0).Released)
 		cancel()
 	}
 }

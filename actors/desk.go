@@ -103,7 +103,7 @@ func (d *desk) submit(ctx context.Context, entry *asked, sender *actor.PID, msg 
 	var r *request
 	if err == nil {
 		opts := Options{Within: msg.Within, Class: msg.Class, Priority: msg.Priority}
-		r, err = d.rt.submit(ctx, use, opts, open, func(r *request) {
+		r, err = d.rt.submit(ctx, use, &opts, open, func(r *request) {
 			value, err := r.result()
 			rec := r.receipt()
 			rec.Error = errText(err)

@@ -3,6 +3,7 @@ package actors
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -49,7 +50,7 @@ func (e *endpoint) admit(r *request) (gone bool, err error) {
 		e.mu.Unlock()
 		return true, nil
 	case e.left >= e.limits.Leftovers && e.left > 0:
-		err = fmt.Errorf("%s: %w: %d leftovers of earlier requests", title(e.key.kind, r.spec.Target), ErrOverloaded, e.left)
+		err = e.littered(r)
 		e.mu.Unlock()
 		return false, err
 	}
@@ -62,11 +63,16 @@ func (e *endpoint) admit(r *request) (gone bool, err error) {
 		r.turnAway(err)
 	}
 	e.mu.Unlock()
-	if i := slices.Index(t.refused, r); i >= 0 {
-		t.refused, err = slices.Delete(t.refused, i, i+1), r.cause
+	if t.refused != nil && t.excuse(r) {
+		err = r.cause
 	}
 	t.take(now)
 	return false, err
+}
+
+// littered says that too much is left of earlier requests. Called with mu held.
+func (e *endpoint) littered(r *request) error {
+	return fmt.Errorf("%s: %w: %d leftovers of earlier requests", title(e.key.kind, r.spec.Target), ErrOverloaded, e.left)
 }
 
 // crowded says why r may not wait. Called with mu held.
@@ -92,6 +98,16 @@ type turn struct {
 	first   *request   // nil for nobody
 	more    []*request // only after first
 	refused []*request
+}
+
+// excuse takes r from among the refused, whose refusal its caller hears in another way; false when
+// it is not among them.
+func (t *turn) excuse(r *request) bool {
+	i := slices.Index(t.refused, r)
+	if i >= 0 {
+		t.refused = slices.Delete(t.refused, i, i+1)
+	}
+	return i >= 0
 }
 
 // take lets them, on this goroutine and without the endpoint's lock; it is now.
@@ -292,7 +308,8 @@ func (g *gate) spawn(r *request) {
 	kit := kits.Get().(*kit)
 	kit.request = r
 	system := g.ep.rt.system
-	id := g.prefix + system.ProcessRegistry.NextId()
+	// As the registry's NextId, in the one string that is needed.
+	id := string(strconv.AppendUint(append(make([]byte, 0, 64), g.prefix...), atomic.AddUint64(&system.ProcessRegistry.SequenceID, 1), 36))
 	_, err := actor.DefaultSpawner(system, id, kit.props, spawner{SpawnerContext: system.Root, gate: g})
 	kit.request = nil
 	kits.Put(kit)

@@ -19,7 +19,7 @@ func (synchronous) Throughput() int    { return 300 }
 type mailbox struct {
 	mu         sync.Mutex
 	system     queue
-	user       queue
+	user       []any
 	running    bool
 	suspended  bool
 	inline     bool          // the dispatcher is synchronous: save the closure
@@ -28,7 +28,8 @@ type mailbox struct {
 	dispatcher actor.Dispatcher
 }
 
-// queue is a first-in, first-out queue; its first two entries cost no allocation.
+// queue is a first-in, first-out queue; its first two entries cost no allocation: a request
+// gets two system messages and no user messages at all.
 type queue struct {
 	first [2]any
 	items []any
@@ -69,41 +70,43 @@ func (m *mailbox) Start() {}
 func (m *mailbox) UserMessageCount() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.user.items)
+	return len(m.user)
 }
 
 // PostUserMessage implements actor.Mailbox.
-func (m *mailbox) PostUserMessage(msg any) { m.post(&m.user, msg) }
+func (m *mailbox) PostUserMessage(msg any) { m.post(msg, false) }
 
 // PostSystemMessage implements actor.Mailbox.
-func (m *mailbox) PostSystemMessage(msg any) { m.post(&m.system, msg) }
+func (m *mailbox) PostSystemMessage(msg any) { m.post(msg, true) }
 
 // retire is for an actor that has stopped: protoactor loses what its mailbox still holds
 // and what comes while its PID is being forgotten. refuse gets those messages.
 func (m *mailbox) retire(refuse func(msg any)) {
 	m.mu.Lock()
 	m.refuse = refuse
-	var waiting []any
-	for msg := m.user.pop(); msg != nil; msg = m.user.pop() {
-		waiting = append(waiting, msg)
-	}
+	waiting := m.user
+	m.user = nil
 	m.mu.Unlock()
 	for _, msg := range waiting {
 		refuse(msg)
 	}
 }
 
-func (m *mailbox) post(q *queue, msg any) {
+func (m *mailbox) post(msg any, system bool) {
 	if msg == nil {
 		return // no actor does anything with it, and in a queue it stands for the end
 	}
 	m.mu.Lock()
-	if refuse := m.refuse; refuse != nil && q == &m.user {
+	if refuse := m.refuse; refuse != nil && !system {
 		m.mu.Unlock()
 		refuse(msg)
 		return
 	}
-	q.push(msg)
+	if system {
+		m.system.push(msg)
+	} else {
+		m.user = append(m.user, msg)
+	}
 	start := !m.running && m.invoker != nil
 	m.running = m.running || start
 	m.mu.Unlock()
@@ -145,11 +148,25 @@ func (m *mailbox) next() (msg any, system bool) {
 			return msg, true
 		}
 		if !m.suspended {
-			msg = m.user.pop()
+			msg = m.nextUser()
 		}
 		m.running = msg != nil
 		return msg, false
 	}
+}
+
+// nextUser takes the next user message. Called with mu held.
+func (m *mailbox) nextUser() any {
+	if len(m.user) == 0 {
+		return nil
+	}
+	msg := m.user[0]
+	m.user[0] = nil
+	m.user = m.user[1:]
+	if len(m.user) == 0 {
+		m.user = nil
+	}
+	return msg
 }
 
 func (m *mailbox) deliver(msg any, system bool) {

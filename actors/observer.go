@@ -125,8 +125,12 @@ func (o *observer) offer(e Event) {
 // emit reports an event where somebody listens.
 func (rt *Runtime) emit(what EventKind, r *request, rec *Receipt) {
 	if rt.observer != nil {
-		rt.observer.offer(Event{At: time.Now(), What: what, Request: r.id, Kind: r.spec.Kind, Target: r.spec.Target, Receipt: rec})
+		rt.observer.note(what, r, rec)
 	}
+}
+
+func (o *observer) note(what EventKind, r *request, rec *Receipt) {
+	o.offer(Event{At: time.Now(), What: what, Request: r.id, Kind: r.spec.Kind, Target: r.spec.Target, Receipt: rec})
 }
 
 // emitLeft reports what became of leftovers.

@@ -70,20 +70,20 @@ func containPolicy(err *error) {
 	}
 }
 
-// budget asks the policy in force, or the one that ctx carries in its place.
-func (p *policies) budget(ctx context.Context, ask timeoutpolicy.Ask) (timeoutpolicy.Budget, error) {
+// budget asks the policy in force, or the one that ctx carries in its place, and contains a
+// panic. Whoever calls it does so from a shallow stack: policies are passed much by value,
+// and a goroutine whose stack has to grow for them pays more for that than for the answer.
+func (p *policies) budget(ctx context.Context, ask timeoutpolicy.Ask) (b timeoutpolicy.Budget, err error) {
+	defer containPolicy(&err)
 	in := p.snapshot.Load()
 	if over := timeoutpolicy.Overridden(ctx); over != nil {
-		var err error
-		if in, err = publishable(over); err != nil {
-			return timeoutpolicy.Budget{}, err
-		}
+		in = &published{over, timeoutpolicy.Blocks(over)}
 	}
 	// One without time is refused before the policy is asked.
 	if in.blocks && ask.Remaining > 0 && ask.Within >= 0 {
 		return p.askAside(ctx, in.policy, ask)
 	}
-	return resolve(ctx, in.policy, ask)
+	return timeoutpolicy.ResolveContext(ctx, in.policy, ask)
 }
 
 // resolve asks on this goroutine and contains a panic.

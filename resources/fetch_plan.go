@@ -41,6 +41,7 @@ func (p *fetchPlan) Run(ctx context.Context, held *Held) (any, error) {
 }
 
 func (p *fetchPlan) run(ctx context.Context, held *Held) (*Response, error) {
+	deepen(false)
 	resp, err := p.fetch.run(ctx, held, p)
 	if err != nil && !isFetchError(err) {
 		err = fmt.Errorf("fetch %s: %w", p.target, withEnd(ctx, err))

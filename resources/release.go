@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"time"
 
@@ -269,12 +268,13 @@ func (k *Keeper) newLadder(grace, force time.Duration, then func(*Report)) *ladd
 	defer l.mu.Unlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	l.rungs = make([]rung, 0, len(h.hooks)+len(h.pieces))
-	for _, p := range slices.Backward(h.hooks) {
-		l.rungs = append(l.rungs, rung{Piece: p, hook: true})
+	l.rungs = make([]rung, len(h.hooks)+len(h.pieces))
+	for i, p := range h.hooks {
+		r := &l.rungs[len(h.hooks)-1-i]
+		r.Piece, r.hook = p, true
 	}
-	for _, p := range slices.Backward(h.pieces) {
-		l.rungs = append(l.rungs, rung{Piece: p})
+	for i, p := range h.pieces {
+		l.rungs[len(l.rungs)-1-i].Piece = p
 	}
 	h.hooks, h.pieces = nil, nil
 	l.runner.called, l.runner.back = true, !k.out
@@ -389,7 +389,12 @@ func (l *ladder) advance() *Report {
 
 // failed reports whether a piece said that it has not gone. Called with mu held.
 func (l *ladder) failed() bool {
-	return slices.ContainsFunc(l.rungs, func(r rung) bool { return r.asked.err != nil && !r.hook })
+	for i := range l.rungs {
+		if r := &l.rungs[i]; r.asked.err != nil && !r.hook {
+			return true
+		}
+	}
+	return false
 }
 
 // climb closes the pieces one after the other, on this goroutine, until the grace is over:
@@ -459,74 +464,94 @@ func (l *ladder) force() {
 
 // report sums up. Called with mu held.
 func (l *ladder) report() *Report {
-	rep := &Report{}
-	var errs []error
+	rep := &Report{Released: make([]Release, 0, len(l.rungs))}
 	for i := range l.rungs {
-		r := &l.rungs[i]
-		rel, left := l.settle(r)
-		if rel != nil {
-			rep.Released = append(rep.Released, *rel)
-			if rel.Err != nil && r.hook { // a piece that went by force has gone
-				errs = append(errs, fmt.Errorf("release %s: %w", r.What, rel.Err))
-			}
-		}
-		if left != nil {
-			rep.Remains = append(rep.Remains, *left)
-		}
+		l.settle(&l.rungs[i], rep)
 	}
-	if !l.runner.back {
-		rep.Remains = append(rep.Remains, Remains{
-			Left: []Leftover{{What: "goroutine", Why: "the operation has not returned"}},
-			Gone: l.runner.await(),
-			Then: l.held.takeLate,
-		})
-	} else {
+	if l.runner.back {
 		rep.Remains = append(rep.Remains, l.held.takeLate()...)
+	} else {
+		rep.remains("goroutine", "the operation has not returned", l.runner.await(), l.held.takeLate)
 	}
-	for _, left := range rep.Left() {
-		errs = append(errs, &LeftoverError{Left: []Leftover{left}})
-	}
-	rep.Err = errors.Join(errs...)
 	rep.Took = time.Since(l.start)
+	rep.Err = rep.errors()
 	return rep
 }
 
-// settle says what has become of a rung so far: gone, or left, or gone while one of its
-// calls is still out. A hook that failed has run: an error, not a leftover. Called with mu
-// held.
-func (l *ladder) settle(r *rung) (*Release, *Remains) {
-	asked, forced := r.asked.back, r.forced.back
-	switch {
-	case asked && r.hook:
-		return &Release{What: r.What, How: "hook", Took: r.asked.took, Err: r.asked.err}, nil
-	case asked && r.asked.err == nil:
-		return &Release{What: r.What, How: cmp.Or(r.By, "close"), Took: r.asked.took}, nil
-	case asked && forced && r.forced.err == nil:
-		return &Release{What: r.What, How: "force", Took: r.forced.took, Err: r.asked.err}, nil
-	case asked && forced:
-		return nil, &Remains{Left: leftovers(r.What, r.forced.err), Retry: r.retry}
-	case asked && r.forced.called:
-		return nil, l.stillOut(r, "its forced end has not returned", &r.forced)
-	case asked:
-		return nil, &Remains{Left: leftovers(r.What, r.asked.err), Retry: r.retry}
-	case forced && r.forced.err == nil:
-		return &Release{What: r.What, How: "force", Took: r.forced.took},
-			l.stillOut(r, "gone, but its clean-up has not returned", &r.asked)
+// errors joins what hooks say, and what is left. A piece that went by force has gone.
+func (r *Report) errors() error {
+	var errs []error
+	for _, rel := range r.Released {
+		if rel.Err != nil && rel.How == byHook {
+			errs = append(errs, fmt.Errorf("release %s: %w", rel.What, rel.Err))
+		}
 	}
-	return nil, l.stillOut(r, "its clean-up has not returned", &r.asked)
+	for _, left := range r.Left() {
+		errs = append(errs, &LeftoverError{Left: []Leftover{left}})
+	}
+	return errors.Join(errs...)
+}
+
+// released adds a rung that went by the attempt a.
+func (r *Report) released(g *rung, how string, a *attempt) {
+	r.Released = append(r.Released, Release{g.What, how, a.took, g.asked.err})
+}
+
+// remains adds what will have gone when gone is closed.
+func (r *Report) remains(what, why string, gone <-chan struct{}, then func() []Remains) {
+	r.Remains = append(r.Remains, Remains{Left: []Leftover{{What: what, Why: why}}, Gone: gone, Then: then})
+}
+
+// How pieces go, beside Piece.By.
+const (
+	byClose = "close"
+	byForce = "force"
+	byHook  = "hook"
+)
+
+// settle adds to rep what has become of a rung so far: gone, or left, or gone while one of
+// its calls is still out. A hook that failed has run: an error, not a leftover. Called with
+// mu held.
+func (l *ladder) settle(r *rung, rep *Report) {
+	switch {
+	case r.asked.back && r.hook:
+		rep.released(r, byHook, &r.asked)
+	case r.asked.ok():
+		rep.released(r, cmp.Or(r.By, byClose), &r.asked)
+	default:
+		l.unsettled(r, rep)
+	}
+}
+
+// unsettled is settle for a rung on which asking was not enough.
+func (l *ladder) unsettled(r *rung, rep *Report) {
+	asked, forced := &r.asked, &r.forced
+	if forced.ok() {
+		rep.released(r, byForce, forced)
+	}
+	switch {
+	case !asked.back && forced.ok():
+		l.stillOut(r, rep, "gone, but its clean-up has not returned", asked)
+	case !asked.back:
+		l.stillOut(r, rep, "its clean-up has not returned", asked)
+	case forced.ok():
+	case forced.called && !forced.back:
+		l.stillOut(r, rep, "its forced end has not returned", forced)
+	default:
+		rep.Remains = append(rep.Remains, Remains{Left: leftovers(r.What, cmp.Or(forced.err, asked.err)), Retry: r.retry})
+	}
 }
 
 // stillOut is a rung on which a call is out. What the call says when it comes back, it says
 // late, and it counts all the same.
-func (l *ladder) stillOut(r *rung, why string, a *attempt) *Remains {
-	return &Remains{Left: []Leftover{{What: r.What, Why: why}}, Gone: a.await(), Then: func() []Remains {
+func (l *ladder) stillOut(r *rung, rep *Report, why string, a *attempt) {
+	rep.remains(r.What, why, a.await(), func() []Remains {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if _, left := l.settle(r); left != nil {
-			return []Remains{*left}
-		}
-		return nil
-	}}
+		var late Report
+		l.settle(r, &late)
+		return late.Remains
+	})
 }
 
 // retry tries once more what failed.

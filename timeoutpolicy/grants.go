@@ -9,7 +9,7 @@ import (
 
 // Fixed grants limit, in place of what was granted so far. Zero and negative limits
 // are ErrTooLate; Unlimited grants no limit at all.
-func Fixed(limit time.Duration) Policy { return fixed{limit, "fixed " + text(limit)} }
+func Fixed(limit time.Duration) Policy { return &fixed{limit, "fixed " + text(limit)} }
 
 // Remaining grants what the caller has left by its own deadline, in place of what was
 // granted so far. A caller without a deadline gets what was granted so far.
@@ -60,17 +60,17 @@ type fixed struct {
 	name  string
 }
 
-func (f fixed) Grant(ask Ask, sofar Budget) (Budget, error) {
+func (f *fixed) Grant(ask Ask, sofar Budget) (Budget, error) {
 	if ask.Within != 0 {
 		return sofar, nil
 	}
 	return grant(sofar, f.limit, f.name)
 }
 
-func (f fixed) Blocks() bool   { return false }
-func (f fixed) String() string { return f.name }
+func (f *fixed) Blocks() bool   { return false }
+func (f *fixed) String() string { return f.name }
 
-func (f fixed) check() error {
+func (f *fixed) check() error {
 	_, err := f.Grant(Ask{}, Budget{})
 	return err
 }

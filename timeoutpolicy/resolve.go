@@ -31,7 +31,12 @@ func ResolveContext(ctx context.Context, p Policy, ask Ask) (Budget, error) {
 	b := Budget{}
 	if p != nil {
 		var err error
-		if b, err = GrantContext(ctx, p, ask, b); err != nil {
+		if c, ok := p.(ContextPolicy); ok { // as GrantContext, with a frame less
+			b, err = c.GrantContext(ctx, ask, b)
+		} else {
+			b, err = p.Grant(ask, b)
+		}
+		if err != nil {
 			return Budget{}, err
 		}
 	}

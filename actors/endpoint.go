@@ -286,13 +286,14 @@ type gate struct {
 	self     *actor.PID
 	parent   *actor.PID
 	prefix   string
+	spawner  spawner
 	children atomic.Int64 // requests not terminated yet, and 1 for the gate itself until it is stopped
 	stopped  atomic.Bool
 }
 
 // open spawns the gate as a child of its endpoint's actor.
 func (g *gate) open(c actor.Context, e *endpoint) {
-	g.ep = e
+	g.ep, g.spawner = e, spawner{c.ActorSystem().Root, g}
 	g.children.Store(1)
 	props := processProps(func(self, parent *actor.PID) actor.Process {
 		g.self, g.parent, g.prefix = self, parent, self.Id+"/"
@@ -310,7 +311,7 @@ func (g *gate) spawn(r *request) {
 	system := g.ep.rt.system
 	// As the registry's NextId, in the one string that is needed.
 	id := string(strconv.AppendUint(append(make([]byte, 0, 64), g.prefix...), atomic.AddUint64(&system.ProcessRegistry.SequenceID, 1), 36))
-	_, err := actor.DefaultSpawner(system, id, kit.props, spawner{SpawnerContext: system.Root, gate: g})
+	_, err := actor.DefaultSpawner(system, id, kit.props, &g.spawner)
 	kit.request = nil
 	kits.Put(kit)
 	if err != nil {
@@ -324,7 +325,7 @@ type spawner struct {
 	gate *gate
 }
 
-func (s spawner) Self() *actor.PID { return s.gate.self }
+func (s *spawner) Self() *actor.PID { return s.gate.self }
 
 // kit is what it takes to spawn a request without building Props for each: protoactor's
 // producers take no argument, so the request is laid into the kit for the time of the

@@ -23,7 +23,14 @@ type operation struct {
 	err   error
 	why   error           // our cause; nil where there is none
 	cause context.Context // ended with why, for context.Cause to find; made when first asked for
-	after []*func()
+	after []waiter
+	last  int // number of the latest waiter
+}
+
+// waiter is a function to call at the end.
+type waiter struct {
+	number int
+	f      func()
 }
 
 // Deadline implements context.Context.
@@ -86,16 +93,21 @@ func (o *operation) AfterFunc(f func()) (stop func() bool) {
 		go f()
 		return func() bool { return false }
 	}
-	o.after = append(o.after, &f)
-	return func() bool {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		i := slices.Index(o.after, &f)
-		if i >= 0 {
-			o.after = slices.Delete(o.after, i, i+1)
-		}
-		return i >= 0
+	o.last++
+	number := o.last
+	o.after = append(o.after, waiter{number, f})
+	return func() bool { return o.forget(number) }
+}
+
+// forget takes a waiter off the list; false when it is not there any more.
+func (o *operation) forget(number int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	i := slices.IndexFunc(o.after, func(w waiter) bool { return w.number == number })
+	if i >= 0 {
+		o.after = slices.Delete(o.after, i, i+1)
 	}
+	return i >= 0
 }
 
 // end ends the context, once; cause may be nil.
@@ -112,7 +124,7 @@ func (o *operation) end(err, cause error) {
 	after := o.after
 	o.after = nil
 	o.mu.Unlock()
-	for _, f := range after {
-		(*f)()
+	for _, w := range after {
+		w.f()
 	}
 }

@@ -166,15 +166,16 @@ func (f Fetch) run(ctx context.Context, held *Held, p *fetchPlan) (*Response, er
 	}
 	defer pool.done()
 
-	use := newFetchUse(ctx, held, f.NoRetry)
+	x := &exchange{plan: p, pool: pool}
+	use := &x.use
+	use.begin(ctx, held, f.NoRetry)
 	defer use.done()
 	defer use.end()
-	got, err := (&exchange{fetch: f, plan: p, use: use, pool: pool}).follow()
-	if err != nil {
+	if err := x.follow(); err != nil {
 		return nil, p.headersTooLarge(err)
 	}
-	defer got.response.Body.Close()
-	resp, err := f.receive(got, use, p, sink)
+	defer x.got.response.Body.Close()
+	resp, err := x.receive(sink)
 	if err == nil {
 		use.complete = true
 		return resp, nil
@@ -185,24 +186,24 @@ func (f Fetch) run(ctx context.Context, held *Held, p *fetchPlan) (*Response, er
 }
 
 // receive reads the body to where it belongs.
-func (f Fetch) receive(got *answer, use *fetchUse, p *fetchPlan, sink *sinkFile) (*Response, error) {
-	resp := got.describe()
-	failed := resp.Status >= 400 && !f.AnyStatus
-	body := newBodyReader(got, use, p)
+func (x *exchange) receive(sink *sinkFile) (*Response, error) {
+	resp, p := x.got.describe(x.plan), x.plan
+	failed := resp.Status >= 400 && !p.fetch.AnyStatus
+	x.body.begin(&x.got, x.use.held, p)
 
 	var err error
 	if sink != nil && !failed {
-		_, err = io.Copy(sink, body)
+		_, err = io.Copy(sink, &x.body)
 	} else {
-		resp.Body, err = readAll(body, got.response.ContentLength)
+		resp.Body, err = readAll(&x.body, x.got.response.ContentLength)
 	}
-	body.account(resp)
+	x.body.account(resp)
 	resp.Partial = err != nil
 
 	switch {
 	case failed:
 		return resp, &StatusError{Status: resp.Status, Header: resp.Header, Body: resp.Body, Target: p.target, Err: unlessTooLarge(err)}
-	case err != nil && use.parent.Err() != nil:
+	case err != nil && x.use.parent.Err() != nil:
 		return resp, err
 	case err != nil:
 		return nil, err

@@ -22,12 +22,11 @@ type bodyReader struct {
 	tooLong      bool // the peer said beforehand that it is
 }
 
-func newBodyReader(got *answer, use *fetchUse, p *fetchPlan) *bodyReader {
+// begin makes the reader ready for the body of got.
+func (b *bodyReader) begin(got *answer, held *Held, p *fetchPlan) {
 	resp := got.response
-	b := &bodyReader{
-		body: movingReader{resp.Body, use.held}, header: resp.Header,
-		decode: got.gzip && strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip"),
-	}
+	b.body, b.header = movingReader{resp.Body, held}, resp.Header
+	b.decode = got.gzip && strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip")
 	rawMax, what := p.rawMax, "body before decoding"
 	if !b.decode {
 		rawMax, what = min(p.rawMax, p.bodyMax), "body"
@@ -35,7 +34,6 @@ func newBodyReader(got *answer, use *fetchUse, p *fetchPlan) *bodyReader {
 	b.raw = meter{from: &b.body, max: rawMax, what: what, target: p.target}
 	b.decoded = meter{from: &b.raw, max: p.bodyMax, what: "body", target: p.target}
 	b.tooLong = got.method != http.MethodHead && resp.ContentLength > rawMax && resp.StatusCode < 400
-	return b
 }
 
 func (b *bodyReader) Read(p []byte) (int, error) {

@@ -17,12 +17,15 @@ const userAgent = "curfew"
 // drainMaxBytes is what is read of a redirect's body to get its connection back.
 const drainMaxBytes = 2 << 10
 
-// exchange is a Fetch under way: hop after hop, each one round trip.
+// exchange is a Fetch under way: hop after hop, each one round trip, then the body of the
+// last. It is all that a run needs, in one allocation.
 type exchange struct {
-	fetch Fetch
 	plan  *fetchPlan
-	use   *fetchUse
 	pool  *fetchPool
+	use   fetchUse
+	first hop
+	got   answer // once follow has returned
+	body  bodyReader
 }
 
 // hop is one request of the chain.
@@ -43,34 +46,40 @@ type answer struct {
 	reused    bool
 }
 
-func (a *answer) describe() *Response {
+func (a *answer) describe(p *fetchPlan) *Response {
+	address := p.fetch.URL
+	if a.url != p.url { // redirected, or without the userinfo it came with
+		address = a.url.String()
+	}
 	return &Response{
 		Status: a.response.StatusCode, Proto: a.response.Proto, Header: a.response.Header,
-		URL: a.url.String(), Redirects: a.redirects, Reused: a.reused,
+		URL: address, Redirects: a.redirects, Reused: a.reused,
 	}
 }
 
 // follow makes the round trips until one answer is no redirect. net/http's Client is
 // not used: it shows whole URLs in its errors, sends them on in Referer, and keeps
 // credentials for subdomains.
-func (x *exchange) follow() (*answer, error) {
-	h := newHop(x.fetch.method(), x.plan.url, x.plan.origin, x.fetch.Header, x.fetch.hasBody())
+func (x *exchange) follow() error {
+	f, h := &x.plan.fetch, &x.first
+	*h = newHop(f.method(), x.plan.url, x.plan.origin, f.Header, f.hasBody())
 	for n := 0; ; n++ {
 		resp, err := x.roundTrip(h)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		next, err := h.redirect(resp, x.fetch)
+		next, err := h.redirect(resp, f)
 		if err == nil && next == nil || x.plan.redirectsMax < 0 {
-			return &answer{hop: h, response: resp, redirects: n, reused: x.use.reused}, nil
+			x.got = answer{hop: h, response: resp, redirects: n, reused: x.use.reused}
+			return nil
 		}
 		_, _ = io.CopyN(io.Discard, resp.Body, drainMaxBytes)
 		_ = resp.Body.Close()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if n >= x.plan.redirectsMax {
-			return nil, fmt.Errorf("%w: more than %d", ErrRedirects, x.plan.redirectsMax)
+			return fmt.Errorf("%w: more than %d", ErrRedirects, x.plan.redirectsMax)
 		}
 		h = next
 	}
@@ -95,7 +104,7 @@ func (x *exchange) roundTrip(h *hop) (*http.Response, error) {
 			return nil, err
 		}
 		resp, err := x.use.pool.transport.RoundTrip(req)
-		if err == nil || !x.use.lost || h.body && x.fetch.BodyFrom != nil {
+		if err == nil || !x.use.lost || h.body && x.plan.fetch.BodyFrom != nil {
 			return resp, err
 		}
 		lost = err
@@ -105,7 +114,7 @@ func (x *exchange) roundTrip(h *hop) (*http.Response, error) {
 
 // nextHop makes the use ready for h: through the exchange's pool, or one that stands in.
 func (x *exchange) nextHop(h *hop) error {
-	pool, err := x.fetch.undoubted(x.pool, x.plan, h.origin)
+	pool, err := x.plan.fetch.undoubted(x.pool, x.plan, h.origin)
 	if err != nil {
 		return err
 	}
@@ -128,7 +137,7 @@ func (x *exchange) request(h *hop) (*http.Request, error) {
 	if req.Body, req.ContentLength, err = x.openBody(); err != nil {
 		return nil, err
 	}
-	if x.fetch.BodyFrom == nil {
+	if x.plan.fetch.BodyFrom == nil {
 		req.GetBody = func() (io.ReadCloser, error) {
 			body, _, err := x.openBody()
 			return body, err
@@ -139,21 +148,30 @@ func (x *exchange) request(h *hop) (*http.Request, error) {
 
 // openBody opens the request's body for one attempt. Its length is -1 when unknown.
 func (x *exchange) openBody() (io.ReadCloser, int64, error) {
+	f := &x.plan.fetch
 	switch {
-	case x.fetch.BodyFrom != nil:
-		body, err := newUpload(x.use, x.fetch.BodyFrom)
+	case f.BodyFrom != nil:
+		body, err := newUpload(&x.use, f.BodyFrom)
 		return body, -1, err
-	case x.fetch.BodyFile != "":
-		return openUploadFile(x.use, x.fetch.BodyFile)
+	case f.BodyFile != "":
+		return openUploadFile(&x.use, f.BodyFile)
 	}
-	body := &movingReader{bytes.NewReader(x.fetch.Body), x.use.held}
-	return io.NopCloser(body), int64(len(x.fetch.Body)), nil
+	body := &movingReader{bytes.NewReader(f.Body), x.use.held}
+	return io.NopCloser(body), int64(len(f.Body)), nil
 }
 
+// plainHeader is what a request sends whose caller says nothing. It is shared and never
+// changed: net/http sends headers as they are, and a redirect changes a copy.
+var plainHeader = http.Header{"User-Agent": {userAgent}, "Accept-Encoding": {"gzip"}}
+
 // newHop completes the headers of a request: authentication from the URL, gzip, a name.
-func newHop(method string, u *url.URL, origin string, header http.Header, body bool) *hop {
-	h := &hop{method: method, url: withoutUser(u), origin: origin, header: header.Clone(), body: body}
-	if h.header == nil {
+func newHop(method string, u *url.URL, origin string, header http.Header, body bool) hop {
+	h := hop{method: method, url: withoutUser(u), origin: origin, body: body}
+	if len(header) == 0 && u.User == nil && method != http.MethodHead {
+		h.header, h.gzip = plainHeader, true
+		return h
+	}
+	if h.header = header.Clone(); h.header == nil {
 		h.header = make(http.Header)
 	}
 	if u.User != nil && h.header.Get("Authorization") == "" {
@@ -175,7 +193,7 @@ func newHop(method string, u *url.URL, origin string, header http.Header, body b
 
 // redirect returns the hop that resp asks for (RFC 9110, 15.4), nil when it asks for
 // none or for one that cannot be made because the body cannot be sent again.
-func (h *hop) redirect(resp *http.Response, f Fetch) (*hop, error) {
+func (h *hop) redirect(resp *http.Response, f *Fetch) (*hop, error) {
 	method, body, ok := h.redirected(resp.StatusCode)
 	location := resp.Header.Get("Location")
 	if !ok || location == "" || body && f.BodyFrom != nil {
@@ -201,7 +219,8 @@ func (h *hop) redirect(resp *http.Response, f Fetch) (*hop, error) {
 	if !sameOrigin(h.url, to) {
 		deleteAll(header, "Authorization", "Cookie", "Cookie2", "Proxy-Authorization", "Www-Authenticate", "Host")
 	}
-	return newHop(method, to, to.Scheme+"://"+hostPort(to), header, body), nil
+	next := newHop(method, to, to.Scheme+"://"+hostPort(to), header, body)
+	return &next, nil
 }
 
 // redirected says how a status changes the next request, if it is a redirect at all.

@@ -10,7 +10,7 @@ import (
 func FollowFetch(from *url.URL, header http.Header, status int, location string) (to string, sent http.Header, err error) {
 	h := newHop(http.MethodGet, from, "", header, false)
 	resp := &http.Response{StatusCode: status, Header: http.Header{"Location": {location}}}
-	next, err := h.redirect(resp, Fetch{})
+	next, err := h.redirect(resp, &Fetch{})
 	if next == nil {
 		return "", nil, err
 	}

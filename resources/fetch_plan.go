@@ -172,6 +172,9 @@ func checkHost(u *url.URL) string {
 // hostPort is host:port of an http or https URL in lower case, the scheme's own port where it has none.
 func hostPort(u *url.URL) string {
 	port := u.Port()
+	if port != "" && u.Host == strings.ToLower(u.Host) {
+		return u.Host
+	}
 	if port == "" {
 		port = "80"
 		if u.Scheme == "https" {

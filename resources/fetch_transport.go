@@ -47,13 +47,22 @@ type fetchPoolKey struct {
 	headerMax int64
 }
 
+// plainPool is the key of the pool that most use, boxed once.
+var plainPool any = fetchPoolKey{headerMax: DefaultHeaderMaxBytes}
+
+func (f *Fetch) poolKey(p *fetchPlan) any {
+	if f.TLS == nil && f.Proxy == "" && f.Unix == "" && p.headerMax == DefaultHeaderMaxBytes {
+		return plainPool
+	}
+	return fetchPoolKey{f.TLS.comparable(), f.Proxy, f.Unix, p.headerMax}
+}
+
 // pool returns the shared pool, or one for this exchange alone.
 func (f Fetch) pool(shelf *Shelf, p *fetchPlan) (*fetchPool, error) {
 	if shelf == nil || f.NoReuse {
 		return f.newPool(p, false)
 	}
-	key := fetchPoolKey{f.TLS.comparable(), f.Proxy, f.Unix, p.headerMax}
-	pool, err := shelf.Get(key, func() (io.Closer, error) { return f.newPool(p, true) })
+	pool, err := shelf.Get(f.poolKey(p), func() (io.Closer, error) { return f.newPool(p, true) })
 	if err != nil {
 		return nil, err
 	}
@@ -169,22 +178,26 @@ type fetchUse struct {
 	conn  atomic.Pointer[fetchConn] // the one at hand; net/http's goroutines ask too
 	stamp fetchStamp                // of conn, when this hop took it
 	past  []*fetchConn              // those of the hops and attempts before
+
+	pastRoom [1]*fetchConn
+	trace    httptrace.ClientTrace
 }
 
 type fetchUseKey struct{}
 
-// newFetchUse makes a use; end ends it. The transport and its dials find it in ctx.
-func newFetchUse(ctx context.Context, held *Held, noRetry bool) *fetchUse {
-	u := &fetchUse{parent: ctx, held: held, noRetry: noRetry}
-	// In this order: package context watches a parent that is not its own, with a value on
-	// top, from a goroutine.
-	ctx, u.cancel = context.WithCancelCause(ctx)
-	u.ctx = httptrace.WithClientTrace(context.WithValue(ctx, fetchUseKey{}, u), &httptrace.ClientTrace{
+// begin makes the use ready; end ends it. The transport and its dials find it in its ctx.
+func (u *fetchUse) begin(ctx context.Context, held *Held, noRetry bool) {
+	u.parent, u.held, u.noRetry = ctx, held, noRetry
+	u.past = u.pastRoom[:0]
+	u.trace = httptrace.ClientTrace{
 		GotConn:              u.gotConn,
 		PutIdleConn:          u.putIdleConn,
 		GotFirstResponseByte: held.Progress,
-	})
-	return u
+	}
+	// In this order: package context watches a parent that is not its own, with a value on
+	// top, from a goroutine.
+	ctx, u.cancel = context.WithCancelCause(ctx)
+	u.ctx = httptrace.WithClientTrace(context.WithValue(ctx, fetchUseKey{}, u), &u.trace)
 }
 
 // open opens a connection that belongs to the use, and holds it from before the first

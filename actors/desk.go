@@ -95,7 +95,7 @@ func (d *desk) request(c actor.Context, msg *Request) {
 // submit runs on the root's goroutine, or on its own where the policy may block. On the
 // root's an endpoint is opened by open: a message would wait for who waits for it.
 func (d *desk) submit(ctx context.Context, entry *asked, sender *actor.PID, msg *Request, open func(*openEndpoint)) {
-	done := &deskDone{sender, msg.ID}
+	done := &deskDone{sender, msg.ID} // all that is kept of the message until the answer
 	use, err := withCleanup(msg)
 	if err == nil && msg.Remaining < 0 {
 		err = fmt.Errorf("request %d: %w", msg.ID, timeoutpolicy.ErrTooLate)
@@ -107,7 +107,7 @@ func (d *desk) submit(ctx context.Context, entry *asked, sender *actor.PID, msg 
 			value, err := r.result()
 			rec := r.receipt()
 			rec.Error = errText(err)
-			d.answer(done, &Response{ID: msg.ID, Value: value, Err: err, Receipt: rec})
+			d.answer(done, &Response{ID: done.id, Value: value, Err: err, Receipt: rec})
 		})
 	}
 	if err != nil {

@@ -85,8 +85,8 @@ func (e *endpoint) crowded(r *request) error {
 
 // arm starts the timers of a request that was submitted; it is now.
 func (r *request) arm(now time.Time) {
-	if !r.deadline.IsZero() {
-		r.limit = time.AfterFunc(r.deadline.Sub(now), r.expire)
+	if !r.op.deadline.IsZero() {
+		r.limit = time.AfterFunc(r.op.deadline.Sub(now), r.expire)
 	}
 	if r.budget.Warn > 0 {
 		r.warn = time.AfterFunc(r.budget.Warn, func() { r.rt.emit(EventWarned, r, nil) })
@@ -177,10 +177,7 @@ func (e *endpoint) occupy(r *request) {
 
 // begin spawns the request actor, on the goroutine of whoever calls, under the gate.
 func (r *request) begin(now time.Time) {
-	r.begun = now
-	if now.Before(r.submitted) { // it was read before the lock that let r in between
-		r.begun = r.submitted
-	}
+	r.begun = r.moment(now)
 	r.ep.gate.spawn(r)
 }
 

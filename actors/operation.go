@@ -14,23 +14,42 @@ import (
 // AfterFunc no goroutine for a context derived from it. Its Err is DeadlineExceeded at an
 // expiry while context.Cause is ours. It lives inside its request: no allocation of its own.
 type operation struct {
-	values   context.Context
+	caller   context.Context // has the values
 	held     *resources.Held
 	deadline time.Time // zero: unlimited
 
-	mu    sync.Mutex
-	done  chan struct{} // made when first asked for
-	err   error
-	why   error           // our cause; nil where there is none
+	mu      sync.Mutex
+	err     error
+	why     error    // our cause; nil where there is none
+	watched *watched // nil until somebody watches for the end
+}
+
+// watched is what an operation has for those who watch for its end. Most have nobody.
+type watched struct {
+	done  chan struct{}
 	cause context.Context // ended with why, for context.Cause to find; made when first asked for
 	after []waiter
-	last  int // number of the latest waiter
+	room  [1]waiter // of after
+	last  int       // number of the latest waiter
 }
 
 // waiter is a function to call at the end.
 type waiter struct {
 	number int
 	f      func()
+}
+
+// watch returns what there is for those who watch. Called with mu held.
+func (o *operation) watch() *watched {
+	if o.watched == nil {
+		w := &watched{done: make(chan struct{})}
+		w.after = w.room[:0]
+		if o.err != nil {
+			close(w.done)
+		}
+		o.watched = w
+	}
+	return o.watched
 }
 
 // Deadline implements context.Context.
@@ -40,13 +59,7 @@ func (o *operation) Deadline() (time.Time, bool) { return o.deadline, !o.deadlin
 func (o *operation) Done() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.done == nil {
-		o.done = make(chan struct{})
-		if o.err != nil {
-			close(o.done)
-		}
-	}
-	return o.done
+	return o.watch().done
 }
 
 // Err implements context.Context.
@@ -68,19 +81,23 @@ func (o *operation) Value(key any) any {
 			return v
 		}
 	}
-	return o.values.Value(key)
+	return o.caller.Value(key)
 }
 
 // ended returns a context that has ended with our cause, nil where there is none.
 func (o *operation) ended() context.Context {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.cause == nil && o.why != nil {
+	if o.why == nil {
+		return nil
+	}
+	w := o.watch()
+	if w.cause == nil {
 		ctx, cancel := context.WithCancelCause(context.Background())
 		cancel(o.why)
-		o.cause = ctx
+		w.cause = ctx
 	}
-	return o.cause
+	return w.cause
 }
 
 // AfterFunc is what package context looks for in a parent that is none of its own: f is
@@ -93,9 +110,10 @@ func (o *operation) AfterFunc(f func()) (stop func() bool) {
 		go f()
 		return func() bool { return false }
 	}
-	o.last++
-	number := o.last
-	o.after = append(o.after, waiter{number, f})
+	w := o.watch()
+	w.last++
+	number := w.last
+	w.after = append(w.after, waiter{number, f})
 	return func() bool { return o.forget(number) }
 }
 
@@ -103,9 +121,10 @@ func (o *operation) AfterFunc(f func()) (stop func() bool) {
 func (o *operation) forget(number int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	i := slices.IndexFunc(o.after, func(w waiter) bool { return w.number == number })
+	w := o.watched
+	i := slices.IndexFunc(w.after, func(w waiter) bool { return w.number == number })
 	if i >= 0 {
-		o.after = slices.Delete(o.after, i, i+1)
+		w.after = slices.Delete(w.after, i, i+1)
 	}
 	return i >= 0
 }
@@ -118,11 +137,11 @@ func (o *operation) end(err, cause error) {
 		return
 	}
 	o.err, o.why = err, cause
-	if o.done != nil {
-		close(o.done)
+	var after []waiter
+	if w := o.watched; w != nil {
+		close(w.done)
+		after, w.after = w.after, nil
 	}
-	after := o.after
-	o.after = nil
 	o.mu.Unlock()
 	for _, w := range after {
 		w.f()

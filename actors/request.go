@@ -36,13 +36,12 @@ type request struct {
 	ep     *endpoint
 	use    resources.Use
 	spec   resources.Spec
-	caller context.Context
 	opts   Options
 	budget timeoutpolicy.Budget
 	notify func(*request) // tells who asked by message; nil when a caller waits
 
-	submitted, deadline time.Time // deadline is zero when unlimited
-	begun               time.Time // written before Started, read after
+	submitted time.Time
+	begun     moment // written before Started, read after
 
 	limit, stall, warn *time.Timer
 
@@ -58,15 +57,24 @@ type request struct {
 	phase   Phase
 	cause   error
 	due     time.Time // when the limit that ended it was reached
-	ended   time.Time // when the outcome was decided
+	ended   moment    // when the outcome was decided
 	halted  bool      // stop has been called
 	running bool      // the runner has been started and is not back
 	back    bool      // the runner is back: value and work are final
 	value   any
 	work    error
 	report  *resources.Report
-	final   time.Time
+	final   moment
 }
+
+// moment is a point in time of a request, in a third of the room of a time.Time: how long
+// after the submission it was, and 1 ns; 0 is not yet.
+type moment time.Duration
+
+func (r *request) moment(t time.Time) moment { return max(0, moment(t.Sub(r.submitted))) + 1 }
+
+// since is the time from the submission until m.
+func (m moment) since() time.Duration { return time.Duration(m) - 1 }
 
 // Receive implements actor.Actor.
 func (r *request) Receive(c actor.Context) {
@@ -85,10 +93,10 @@ func (r *request) started() {
 		r.mu.Unlock()
 		return
 	}
-	held := r.keeper.BeginAt(r.begun, &r.rt.shelf)
+	held := r.keeper.BeginAt(r.submitted.Add(r.begun.since()), &r.rt.shelf)
 	r.keeper.Expect(r.budget.Grace, r.budget.Force)
 	r.keeper.Out()
-	r.op.values, r.op.held, r.op.deadline = r.caller, held, r.deadline
+	r.op.held = held
 	r.running = true
 	if r.budget.Stall > 0 {
 		r.stall = time.AfterFunc(r.budget.Stall, r.checkStall)
@@ -145,18 +153,18 @@ func (r *request) judge(err error, crashed bool, now time.Time) Outcome {
 		return Panicked
 	case r.past(now):
 		// package net notices a deadline before our timer does.
-		r.phase, r.due, r.cause = r.whereabouts(), r.deadline, r.callerCause()
+		r.phase, r.due, r.cause = r.whereabouts(), r.op.deadline, r.callerCause()
 		return Expired
 	}
 	return Failed
 }
 
 // past reports whether the limit is over.
-func (r *request) past(now time.Time) bool { return !r.deadline.IsZero() && !now.Before(r.deadline) }
+func (r *request) past(now time.Time) bool { return !r.op.deadline.IsZero() && !now.Before(r.op.deadline) }
 
 // decide settles the outcome. Called with mu held, once.
 func (r *request) decide(o Outcome, now time.Time) {
-	r.outcome, r.ended = o, now
+	r.outcome, r.ended = o, r.moment(now)
 }
 
 // whereabouts says which phase a begun request is in.
@@ -170,7 +178,7 @@ func (r *request) whereabouts() Phase {
 // expire is the limit timer's call: armed by the endpoint when the request was submitted.
 func (r *request) expire() {
 	r.awaitCause()
-	if r.settle(Expired, NoPhase, r.deadline, r.callerCause()) {
+	if r.settle(Expired, NoPhase, r.op.deadline, r.callerCause()) {
 		r.stopHere()
 	}
 }
@@ -181,22 +189,22 @@ const causeWait = time.Millisecond
 // awaitCause lets the caller's context end first where its deadline is the limit: its
 // timer and ours are due at the same time, and it alone can say why it ended.
 func (r *request) awaitCause() {
-	due, ok := r.caller.Deadline()
-	_, timerless := r.caller.(remoteContext)
-	if !ok || due.After(r.deadline) || r.caller.Done() == nil || timerless {
+	due, ok := r.op.caller.Deadline()
+	_, timerless := r.op.caller.(remoteContext)
+	if !ok || due.After(r.op.deadline) || r.op.caller.Done() == nil || timerless {
 		return
 	}
 	timer := time.NewTimer(causeWait)
 	defer timer.Stop()
 	select {
-	case <-r.caller.Done():
+	case <-r.op.caller.Done():
 	case <-timer.C:
 	}
 }
 
 // callerCause is why the caller's context ended, if it says more than its Err.
 func (r *request) callerCause() error {
-	if cause := context.Cause(r.caller); cause != nil && cause != r.caller.Err() {
+	if cause := context.Cause(r.op.caller); cause != nil && cause != r.op.caller.Err() {
 		return cause
 	}
 	return nil
@@ -204,8 +212,8 @@ func (r *request) callerCause() error {
 
 // callerGone is called when the caller's context has ended.
 func (r *request) callerGone() {
-	if errors.Is(r.caller.Err(), context.DeadlineExceeded) {
-		due, ok := r.caller.Deadline()
+	if errors.Is(r.op.caller.Err(), context.DeadlineExceeded) {
+		due, ok := r.op.caller.Deadline()
 		if !ok || due.After(time.Now()) {
 			due = time.Now()
 		}
@@ -216,7 +224,7 @@ func (r *request) callerGone() {
 }
 
 // callersEnd is why the caller's context was cancelled. One of a foreign type may not say.
-func (r *request) callersEnd() error { return cmp.Or(context.Cause(r.caller), context.Canceled) }
+func (r *request) callersEnd() error { return cmp.Or(context.Cause(r.op.caller), context.Canceled) }
 
 // checkStall is the stall timer's call: it expires the request, or sleeps on for what is
 // left since the last progress.
@@ -406,7 +414,7 @@ func (r *request) remains() []resources.Remains {
 func (r *request) finish(now time.Time) {
 	r.disarm()
 	r.mu.Lock()
-	r.final = now
+	r.final = r.moment(now)
 	r.mu.Unlock()
 	r.rt.finished(r)
 	r.reply()
@@ -437,7 +445,7 @@ func (r *request) reply() {
 // whose release is, and gives the caller's context its say. It returns when the request is
 // answered, which is at the latest Limit plus Grace plus Force after the submission.
 func (r *request) await() {
-	gone := r.caller.Done()
+	gone := r.op.caller.Done()
 	for !r.answered.Load() {
 		if gone == nil {
 			<-r.wake
@@ -532,17 +540,17 @@ func (r *request) receipt() *Receipt {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	end := r.final
-	if end.IsZero() {
-		end = time.Now()
+	if end == 0 {
+		end = r.moment(time.Now())
 	}
 	rec := &Receipt{
 		Kind: r.spec.Kind, Target: r.spec.Target,
 		Outcome: r.outcome, Phase: r.phase, Budget: r.budget,
-		Used:   end.Sub(r.submitted),
+		Used:   end.since(),
 		Phases: r.phases(end),
 	}
 	if r.outcome == Expired {
-		rec.Lateness = max(0, end.Sub(r.due))
+		rec.Lateness = max(0, end.since()-r.due.Sub(r.submitted))
 	}
 	if r.report != nil {
 		rec.Cleanup = Cleanup{Took: r.report.Took, Mechanism: mechanism(r.report.Released), Released: r.report.Released}
@@ -552,19 +560,20 @@ func (r *request) receipt() *Receipt {
 }
 
 // phases says where the time went. Called with mu held.
-func (r *request) phases(end time.Time) Phases {
+func (r *request) phases(end moment) Phases {
 	stop := r.ended
-	if stop.IsZero() {
+	if stop == 0 {
 		stop = end
 	}
-	if r.begun.IsZero() || r.begun.After(stop) {
-		return Phases{Queued: stop.Sub(r.submitted)}
+	if r.begun == 0 || r.begun > stop {
+		return Phases{Queued: stop.since()}
 	}
-	p := Phases{Queued: r.begun.Sub(r.submitted)}
-	if opened := r.keeper.Opened(); opened.IsZero() || opened.After(stop) {
-		p.Opening = stop.Sub(r.begun)
+	p := Phases{Queued: r.begun.since()}
+	opened := r.keeper.Opened()
+	if at := r.moment(opened); opened.IsZero() || at > stop {
+		p.Opening = time.Duration(stop - r.begun)
 	} else {
-		p.Opening, p.Running = opened.Sub(r.begun), stop.Sub(opened)
+		p.Opening, p.Running = time.Duration(at-r.begun), time.Duration(stop-at)
 	}
 	if r.report != nil {
 		p.Cleanup = r.report.Took

@@ -158,9 +158,12 @@ func errText(err error) string {
 // desk.submit. notify, when not nil, is told of the answer in the caller's place.
 func (rt *Runtime) submit(ctx context.Context, use resources.Use, opts *Options, open func(*openEndpoint), notify func(*request)) (*request, error) {
 	r := &request{
-		rt: rt, use: use, opts: *opts, caller: ctx, notify: notify,
+		rt: rt, use: use, opts: *opts, notify: notify,
 		submitted: time.Now(),
-		wake:      make(chan struct{}, 2),
+	}
+	r.op.caller = ctx
+	if notify == nil {
+		r.wake = make(chan struct{}, 2)
 	}
 	if rt.observer != nil {
 		r.id = rt.observer.lastID.Add(1)
@@ -200,9 +203,9 @@ func (rt *Runtime) check(r *request) (err error) {
 	if r.spec, r.use, err = prepared(r.use); err != nil {
 		return err
 	}
-	switch err := r.caller.Err(); {
+	switch err := r.op.caller.Err(); {
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s: %w: %w", title(r.spec.Kind, r.spec.Target), timeoutpolicy.ErrTooLate, context.Cause(r.caller))
+		return fmt.Errorf("%s: %w: %w", title(r.spec.Kind, r.spec.Target), timeoutpolicy.ErrTooLate, context.Cause(r.op.caller))
 	case err != nil:
 		return r.cancelledEarly()
 	}
@@ -211,9 +214,9 @@ func (rt *Runtime) check(r *request) (err error) {
 
 // grant asks for the budget, which fixes the deadline.
 func (rt *Runtime) grant(r *request) (err error) {
-	r.budget, err = rt.policies.budget(r.caller, timeoutpolicy.Ask{
+	r.budget, err = rt.policies.budget(r.op.caller, timeoutpolicy.Ask{
 		Kind: r.spec.Kind, Endpoint: r.spec.Endpoint, Class: r.opts.Class,
-		Remaining: remaining(r.caller, r.submitted),
+		Remaining: remaining(r.op.caller, r.submitted),
 		Within:    r.opts.Within,
 		Now:       r.submitted,
 	})
@@ -223,9 +226,9 @@ func (rt *Runtime) grant(r *request) (err error) {
 	r.budget.Grace = cmp.Or(r.opts.Grace, r.budget.Grace)
 	r.budget.Force = cmp.Or(r.opts.Force, r.budget.Force)
 	if r.budget.Limit != timeoutpolicy.Unlimited {
-		r.deadline = r.submitted.Add(r.budget.Limit)
-		if due, ok := r.caller.Deadline(); ok && due.Before(r.deadline) {
-			r.deadline = due
+		r.op.deadline = r.submitted.Add(r.budget.Limit)
+		if due, ok := r.op.caller.Deadline(); ok && due.Before(r.op.deadline) {
+			r.op.deadline = due
 		}
 	}
 	return nil
@@ -233,7 +236,7 @@ func (rt *Runtime) grant(r *request) (err error) {
 
 // notGranted is the answer to a caller who gets no budget.
 func (r *request) notGranted(err error) error {
-	if errors.Is(r.caller.Err(), context.Canceled) {
+	if errors.Is(r.op.caller.Err(), context.Canceled) {
 		return r.cancelledEarly()
 	}
 	return fmt.Errorf("%s: %w", title(r.spec.Kind, r.spec.Target), err)
@@ -254,7 +257,7 @@ func checkOptions(kind string, opts *Options) error {
 // was started.
 func (r *request) cancelledEarly() error {
 	r.decide(Cancelled, r.submitted)
-	r.cause, r.final = r.callersEnd(), r.submitted
+	r.cause, r.final = r.callersEnd(), r.ended
 	return &CancelledError{Receipt: r.receipt(), Cause: r.cause}
 }
 
@@ -262,7 +265,7 @@ func (r *request) cancelledEarly() error {
 // to wait for.
 func (r *request) expiredEarly() error {
 	r.decide(Expired, time.Now())
-	r.phase, r.due, r.cause, r.final = Queued, r.deadline, r.callerCause(), time.Now()
+	r.phase, r.due, r.cause, r.final = Queued, r.op.deadline, r.callerCause(), r.ended
 	return &ExpiredError{Receipt: r.receipt(), Cause: r.cause}
 }
 
@@ -323,8 +326,8 @@ func (rt *Runtime) endpoint(r *request, open func(*openEndpoint)) (*endpoint, er
 		rt.system.Root.Send(rt.root, msg)
 	}
 	var due <-chan time.Time
-	if !r.deadline.IsZero() {
-		timer := time.NewTimer(time.Until(r.deadline))
+	if !r.op.deadline.IsZero() {
+		timer := time.NewTimer(time.Until(r.op.deadline))
 		defer timer.Stop()
 		due = timer.C
 	}
@@ -336,8 +339,8 @@ func (rt *Runtime) endpoint(r *request, open func(*openEndpoint)) (*endpoint, er
 		return e, nil
 	case <-rt.closed:
 		return nil, ErrClosed
-	case <-r.caller.Done():
-		if errors.Is(r.caller.Err(), context.DeadlineExceeded) {
+	case <-r.op.caller.Done():
+		if errors.Is(r.op.caller.Err(), context.DeadlineExceeded) {
 			return nil, r.expiredEarly()
 		}
 		return nil, r.cancelledEarly()
@@ -392,7 +395,7 @@ func (rt *Runtime) refuse(r *request, err error) {
 	if r.outcome == Undecided {
 		r.decide(Refused, r.submitted)
 	}
-	r.final = time.Now()
+	r.final = r.moment(time.Now())
 	r.mu.Unlock()
 	if r.opts.Receipt != nil {
 		*r.opts.Receipt = *r.receipt()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -23,6 +24,12 @@ const (
 	// tailMax is how much of the end of standard error an ExitError shows.
 	tailMax = 2 << 10
 )
+
+// pumpRoom holds the buffers that bytes move through: most commands say little, and would
+// leave the collector 32 KiB for each stream.
+var pumpRoom = sync.Pool{New: func() any { return new([pumpRoomBytes]byte) }}
+
+const pumpRoomBytes = 32 << 10
 
 // streams are the three standard streams of one command: our ends, and the ends that
 // the program gets. One goroutine, Run's, uses it.
@@ -228,7 +235,9 @@ type output struct {
 // caller's writer.
 func (o *output) pump() error {
 	defer o.r.Close()
-	buf := make([]byte, 32<<10)
+	room := pumpRoom.Get().(*[pumpRoomBytes]byte)
+	defer pumpRoom.Put(room)
+	buf := room[:]
 	rest := pipeRest
 	for {
 		// A read that times out before this goroutine knew of the end was cut
@@ -309,7 +318,9 @@ type input struct {
 // read, or closes the pipe, is no failure. It returns the error of the source.
 func (i *input) pump() error {
 	defer i.w.Close()
-	buf := make([]byte, 32<<10)
+	room := pumpRoom.Get().(*[pumpRoomBytes]byte)
+	defer pumpRoom.Put(room)
+	buf := room[:]
 	for {
 		n, err := i.from.Read(buf)
 		if n > 0 {

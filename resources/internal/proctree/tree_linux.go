@@ -165,16 +165,12 @@ func (t *Tree) members() (more bool) {
 // gone before they were seen. reaped says that the group's first process has been reaped,
 // and all of the group sent a KILL. It reports false when it could not see them all.
 func (t *Tree) Adopt(group int, reaped bool) bool {
-	entries, err := os.ReadDir("/proc")
+	members, err := membersOf(group)
 	if err != nil {
 		return false
 	}
 	var found []Stat
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
+	for _, pid := range members {
 		st, err := ReadStat(pid)
 		if err != nil && !HasGone(err) {
 			return false
@@ -192,6 +188,32 @@ func (t *Tree) Adopt(group int, reaped bool) bool {
 		t.learn(st).signaled = reaped
 	}
 	return true
+}
+
+// membersOf lists the processes of a group, zombies among them. It asks of every process
+// there is, by getpgid(2): to read each one's stat takes five times as long.
+func membersOf(group int) ([]int, error) {
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return nil, err
+	}
+	defer proc.Close()
+	names, err := proc.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	var members []int
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		of, err := unix.Getpgid(pid)
+		if of == group || (err != nil && err != unix.ESRCH) { // where it is not told, the stat tells
+			members = append(members, pid)
+		}
+	}
+	return members, nil
 }
 
 // Alive reports whether any that is known is there.

@@ -29,31 +29,68 @@ type requester struct {
 	asked   map[uint64]*asked
 }
 
-// asked is one request under way, from before its submission.
+// asked is one request under way by message, from before its submission, and the context of
+// its caller, who is known by message alone: it has a deadline, but no timer, since its
+// request has one; it is cancelled by message. When the request is over it is what the desk
+// is told.
 type asked struct {
-	cancel  context.CancelCauseFunc // of a submission that is waiting
+	desk     *desk
+	sender   *actor.PID
+	id       uint64
+	deadline time.Time // zero is none
+
 	mu      sync.Mutex
-	request *request // nil until submitted
-	stopped error    // why it was stopped, if that came first
+	request *request      // nil until submitted
+	stopped error         // why it was stopped, if it was
+	over    chan struct{} // closed when it was stopped; made when first asked for
 }
 
-// deskDone tells the desk that a request is over.
-type deskDone struct {
-	sender *actor.PID
-	id     uint64
+// Deadline implements context.Context.
+func (a *asked) Deadline() (time.Time, bool) { return a.deadline, !a.deadline.IsZero() }
+
+// Done implements context.Context.
+func (a *asked) Done() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.over == nil {
+		a.over = make(chan struct{})
+		if a.stopped != nil {
+			close(a.over)
+		}
+	}
+	return a.over
+}
+
+// Err implements context.Context.
+func (a *asked) Err() error {
+	if a.cause() != nil {
+		return context.Canceled
+	}
+	return nil
+}
+
+// Value implements context.Context.
+func (a *asked) Value(any) any { return nil }
+
+// cause is why it was stopped, nil while it was not.
+func (a *asked) cause() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.stopped
 }
 
 // stop stops the request now, or as soon as it has been submitted.
 func (a *asked) stop(cause error) {
 	a.mu.Lock()
 	r := a.request
+	if a.stopped == nil && a.over != nil {
+		close(a.over)
+	}
 	a.stopped = cause
 	a.mu.Unlock()
-	if r == nil {
-		a.cancel(cause)
-		return
+	if r != nil {
+		r.abort(Cancelled, NoPhase, time.Time{}, cause)
 	}
-	r.abort(Cancelled, NoPhase, time.Time{}, cause)
 }
 
 // submitted takes over the submitted request.
@@ -65,6 +102,22 @@ func (a *asked) submitted(r *request) {
 	if cause != nil {
 		r.abort(Cancelled, NoPhase, time.Time{}, cause)
 	}
+}
+
+// finished answers for a request that is over.
+func (a *asked) finished(r *request) {
+	value, err := r.result()
+	rec := r.receipt()
+	rec.Error = errText(err)
+	a.answer(&Response{ID: a.id, Value: value, Err: err, Receipt: rec})
+}
+
+// answer takes the request off the books and answers it: in this order, so that whoever has
+// the answer may use the ID again.
+func (a *asked) answer(msg *Response) {
+	rt := a.desk.rt
+	rt.system.Root.Send(rt.root, a)
+	rt.system.Root.Send(a.sender, msg)
 }
 
 // request books and submits a message's request.
@@ -80,22 +133,23 @@ func (d *desk) request(c actor.Context, msg *Request) {
 		d.rt.system.Root.Send(sender, refusal(msg.ID, err))
 		return
 	}
-	ctx, cancel := remote(msg.Remaining)
-	entry := &asked{cancel: cancel}
+	entry := &asked{desk: d, sender: sender, id: msg.ID}
+	if msg.Remaining != 0 {
+		entry.deadline = time.Now().Add(msg.Remaining)
+	}
 	from.asked[msg.ID] = entry
 	if !d.rt.policies.snapshot.Load().blocks {
-		d.submit(ctx, entry, sender, msg, func(msg *openEndpoint) { d.open(c, msg) })
+		d.submit(entry, msg, func(msg *openEndpoint) { d.open(c, msg) })
 		return
 	}
 	// The policy may take its time, which must not be the mailbox's, nor another request's.
 	// It ends within the bound on the policy.
-	go d.submit(ctx, entry, sender, msg, nil)
+	go d.submit(entry, msg, nil)
 }
 
 // submit runs on the root's goroutine, or on its own where the policy may block. On the
 // root's an endpoint is opened by open: a message would wait for who waits for it.
-func (d *desk) submit(ctx context.Context, entry *asked, sender *actor.PID, msg *Request, open func(*openEndpoint)) {
-	done := &deskDone{sender, msg.ID} // all that is kept of the message until the answer
+func (d *desk) submit(entry *asked, msg *Request, open func(*openEndpoint)) {
 	use, err := withCleanup(msg)
 	if err == nil && msg.Remaining < 0 {
 		err = fmt.Errorf("request %d: %w", msg.ID, timeoutpolicy.ErrTooLate)
@@ -103,15 +157,10 @@ func (d *desk) submit(ctx context.Context, entry *asked, sender *actor.PID, msg 
 	var r *request
 	if err == nil {
 		opts := Options{Within: msg.Within, Class: msg.Class, Priority: msg.Priority}
-		r, err = d.rt.submit(ctx, use, &opts, open, func(r *request) {
-			value, err := r.result()
-			rec := r.receipt()
-			rec.Error = errText(err)
-			d.answer(done, &Response{ID: done.id, Value: value, Err: err, Receipt: rec})
-		})
+		r, err = d.rt.submit(entry, use, &opts, open, entry)
 	}
 	if err != nil {
-		d.answer(done, refusal(msg.ID, err))
+		entry.answer(refusal(msg.ID, err))
 		return
 	}
 	entry.submitted(r)
@@ -126,13 +175,6 @@ func refusal(id uint64, err error) *Response {
 		rec = expired.Receipt
 	}
 	return &Response{ID: id, Err: err, Receipt: rec}
-}
-
-// answer takes a request off the books and answers it: in this order, so that whoever has
-// the answer may use the ID again.
-func (d *desk) answer(done *deskDone, msg *Response) {
-	d.rt.system.Root.Send(d.rt.root, done)
-	d.rt.system.Root.Send(done.sender, msg)
 }
 
 // requester finds or books the sender, and watches it if it is an actor. Watching the
@@ -170,7 +212,7 @@ func (d *desk) cancel(c actor.Context, msg *Cancel) {
 }
 
 // done takes a request off the books.
-func (d *desk) done(c actor.Context, msg *deskDone) {
+func (d *desk) done(c actor.Context, msg *asked) {
 	key := msg.sender.String()
 	from := d.requesters[key]
 	if from == nil {
@@ -210,22 +252,3 @@ func withCleanup(msg *Request) (use resources.Use, err error) {
 	}()
 	return resources.CleanupByName(msg.Use, msg.CleanupMethod)
 }
-
-// remoteContext stands for a caller that is known by message alone: it has a deadline, but
-// no timer, since its request has one; it is cancelled by message.
-type remoteContext struct {
-	context.Context
-	deadline time.Time
-}
-
-// remote returns the context of a caller that has d left; 0 is no deadline.
-func remote(d time.Duration) (context.Context, context.CancelCauseFunc) {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	if d == 0 {
-		return ctx, cancel
-	}
-	return remoteContext{ctx, time.Now().Add(d)}, cancel
-}
-
-// Deadline implements context.Context.
-func (c remoteContext) Deadline() (time.Time, bool) { return c.deadline, true }

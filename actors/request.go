@@ -38,7 +38,7 @@ type request struct {
 	spec   resources.Spec
 	opts   Options
 	budget timeoutpolicy.Budget
-	notify func(*request) // tells who asked by message; nil when a caller waits
+	asked  *asked // who asked by message, and hears of the end; nil when a caller waits
 
 	submitted time.Time
 	begun     moment // written before Started, read after
@@ -137,7 +137,7 @@ func (r *request) ran(value any, err error, crashed bool) {
 	r.keeper.Back() // after an abort this may be what the release waited for
 	switch {
 	case decided: // the stop is under way
-	case r.notify == nil && !aborted && !r.keeper.Holds():
+	case r.asked == nil && !aborted && !r.keeper.Holds():
 		r.wake <- struct{}{} // the waiting caller stops the actor on its own goroutine
 	default:
 		r.stopHere()
@@ -160,7 +160,9 @@ func (r *request) judge(err error, crashed bool, now time.Time) Outcome {
 }
 
 // past reports whether the limit is over.
-func (r *request) past(now time.Time) bool { return !r.op.deadline.IsZero() && !now.Before(r.op.deadline) }
+func (r *request) past(now time.Time) bool {
+	return !r.op.deadline.IsZero() && !now.Before(r.op.deadline)
+}
 
 // decide settles the outcome. Called with mu held, once.
 func (r *request) decide(o Outcome, now time.Time) {
@@ -190,8 +192,7 @@ const causeWait = time.Millisecond
 // timer and ours are due at the same time, and it alone can say why it ended.
 func (r *request) awaitCause() {
 	due, ok := r.op.caller.Deadline()
-	_, timerless := r.op.caller.(remoteContext)
-	if !ok || due.After(r.op.deadline) || r.op.caller.Done() == nil || timerless {
+	if !ok || r.asked != nil || due.After(r.op.deadline) || r.op.caller.Done() == nil {
 		return
 	}
 	timer := time.NewTimer(causeWait)
@@ -224,7 +225,12 @@ func (r *request) callerGone() {
 }
 
 // callersEnd is why the caller's context was cancelled. One of a foreign type may not say.
-func (r *request) callersEnd() error { return cmp.Or(context.Cause(r.op.caller), context.Canceled) }
+func (r *request) callersEnd() error {
+	if r.asked != nil {
+		return cmp.Or(r.asked.cause(), context.Canceled)
+	}
+	return cmp.Or(context.Cause(r.op.caller), context.Canceled)
+}
 
 // checkStall is the stall timer's call: it expires the request, or sleeps on for what is
 // left since the last progress.
@@ -335,7 +341,7 @@ func (r *request) released(report *resources.Report) {
 	r.mu.Lock()
 	r.report = report
 	r.mu.Unlock()
-	if r.notify == nil && !r.answered.Load() {
+	if r.asked == nil && !r.answered.Load() {
 		r.wake <- struct{}{} // the waiting caller does the rest: its stack has grown already
 		return
 	}
@@ -434,8 +440,8 @@ func (r *request) reply() {
 	if !r.answered.CompareAndSwap(false, true) {
 		return
 	}
-	if r.notify != nil {
-		r.notify(r)
+	if r.asked != nil {
+		r.asked.finished(r)
 		return
 	}
 	r.wake <- struct{}{}

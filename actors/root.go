@@ -40,7 +40,7 @@ func (a *root) Receive(c actor.Context) {
 		a.desk.request(c, msg)
 	case *Cancel:
 		a.desk.cancel(c, msg)
-	case *deskDone:
+	case *asked:
 		a.desk.done(c, msg)
 	case *AskPolicy, *SetPolicy, *setPolicy:
 		c.Forward(a.policy)

@@ -155,14 +155,14 @@ func errText(err error) string {
 
 // submit makes a request of use and lets it begin or wait. An error says that nothing was
 // started. open, when not nil, opens an endpoint without a message to the root: see
-// desk.submit. notify, when not nil, is told of the answer in the caller's place.
-func (rt *Runtime) submit(ctx context.Context, use resources.Use, opts *Options, open func(*openEndpoint), notify func(*request)) (*request, error) {
+// desk.submit. by, when not nil, asked by message, and is told of the end: no caller waits.
+func (rt *Runtime) submit(ctx context.Context, use resources.Use, opts *Options, open func(*openEndpoint), by *asked) (*request, error) {
 	r := &request{
-		rt: rt, use: use, opts: *opts, notify: notify,
+		rt: rt, use: use, opts: *opts, asked: by,
 		submitted: time.Now(),
 	}
 	r.op.caller = ctx
-	if notify == nil {
+	if by == nil {
 		r.wake = make(chan struct{}, 2)
 	}
 	if rt.observer != nil {

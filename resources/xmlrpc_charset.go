@@ -7,6 +7,7 @@ import (
 	"mime"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -16,9 +17,11 @@ import (
 
 // xmlrpcDecl matches an XML declaration (XML 1.0, production 23) in any charset that
 // agrees with ASCII, and captures the encoding's name in its quotes.
-var xmlrpcDecl = regexp.MustCompile(`^<\?xml\s+version\s*=\s*(?:"[\w.:-]+"|'[\w.:-]+')` +
-	`(?:\s+encoding\s*=\s*("[A-Za-z][\w.-]*"|'[A-Za-z][\w.-]*'))?` +
-	`(?:\s+standalone\s*=\s*(?:"(?:yes|no)"|'(?:yes|no)'))?\s*\?>`)
+var xmlrpcDecl = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^<\?xml\s+version\s*=\s*(?:"[\w.:-]+"|'[\w.:-]+')` +
+		`(?:\s+encoding\s*=\s*("[A-Za-z][\w.-]*"|'[A-Za-z][\w.-]*'))?` +
+		`(?:\s+standalone\s*=\s*(?:"(?:yes|no)"|'(?:yes|no)'))?\s*\?>`)
+})
 
 // xmlrpcUTF8 returns doc in UTF-8, without byte order mark and XML declaration. As in
 // Python the document itself says its charset, by mark or declaration, and UTF-8 is the
@@ -41,7 +44,7 @@ func xmlrpcUTF8(doc []byte, contentType, fallback string, bodyMax int64) ([]byte
 
 // cutDecl takes the XML declaration off doc and returns the charset it names.
 func cutDecl(doc []byte) (rest []byte, label string) {
-	m := xmlrpcDecl.FindSubmatch(doc)
+	m := xmlrpcDecl().FindSubmatch(doc)
 	if m == nil {
 		return doc, "" // a malformed one is met again as a processing instruction, and refused
 	}

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"regexp"
 	"strconv"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -240,7 +241,9 @@ func (e *xmlrpcArgs) member(m map[string]any, name string, v reflect.Value, dept
 	return nil
 }
 
-var koloInt = regexp.MustCompile(`<int>(-?[0-9]{10,})</int>`)
+var koloInt = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`<int>(-?[0-9]{10,})</int>`)
+})
 
 // respell corrects two spellings of kolo's: a nil is written as an empty string, and an
 // integer of any size as int. All text is escaped, so the tags are kolo's own.
@@ -251,8 +254,8 @@ func (e *xmlrpcArgs) respell(doc []byte) []byte {
 	if !e.wide {
 		return doc
 	}
-	return koloInt.ReplaceAllFunc(doc, func(tag []byte) []byte {
-		digits := string(koloInt.FindSubmatch(tag)[1])
+	return koloInt().ReplaceAllFunc(doc, func(tag []byte) []byte {
+		digits := string(koloInt().FindSubmatch(tag)[1])
 		if _, err := strconv.ParseInt(digits, 10, 32); err == nil {
 			return tag
 		}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -83,13 +84,15 @@ func (g *xmlrpcGate) read(ctx context.Context, doc []byte) error {
 }
 
 // surrogateRef matches references to UTF-16's surrogates, which are no characters.
-var surrogateRef = regexp.MustCompile(`&#(?:x0*[dD][89a-fA-F][0-9a-fA-F]{2}|0*(?:5529[6-9]|55[3-9][0-9]{2}|56[0-9]{3}|57[0-2][0-9]{2}|573[0-3][0-9]|5734[0-3]));`)
+var surrogateRef = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`&#(?:x0*[dD][89a-fA-F][0-9a-fA-F]{2}|0*(?:5529[6-9]|55[3-9][0-9]{2}|56[0-9]{3}|57[0-2][0-9]{2}|573[0-3][0-9]|5734[0-3]));`)
+})
 
 // halfCharacter reports whether tok, written raw, is a text with such a reference, in
 // whose place the decoder puts U+FFFD.
 func halfCharacter(tok xml.Token, raw []byte) bool {
 	text, ok := tok.(xml.CharData)
-	return ok && raw[0] != '<' && bytes.ContainsRune(text, utf8.RuneError) && surrogateRef.Match(raw)
+	return ok && raw[0] != '<' && bytes.ContainsRune(text, utf8.RuneError) && surrogateRef().Match(raw)
 }
 
 // malformed wraps an error of the XML decoder's unless it is one of our own.

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 )
@@ -90,11 +91,13 @@ func xmlrpcFloat(text string) (float64, error) {
 	return f, nil // beyond the range it is an infinity, as in Python
 }
 
-var decimalText = regexp.MustCompile(`(?i)^[+-]?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf(?:inity)?|s?nan[0-9]*)$`)
+var decimalText = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)^[+-]?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf(?:inity)?|s?nan[0-9]*)$`)
+})
 
 func xmlrpcDecimal(text string) (XMLRPCDecimal, error) {
 	s := strings.Map(asciiDigit, strings.ReplaceAll(strings.TrimSpace(text), "_", ""))
-	if !decimalText.MatchString(s) {
+	if !decimalText().MatchString(s) {
 		return "", errScalar
 	}
 	return XMLRPCDecimal(s), nil

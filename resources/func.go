@@ -18,9 +18,15 @@ type Function[T any] struct {
 // funcMore is what few functions have. It is never changed once it is in a Function.
 type funcMore struct {
 	label    string
-	cleanups []func(context.Context) error
+	cleanups []cleanup
 	receiver any
 	invalid  *Invalid // the first thing that was wrong with the rest
+}
+
+// cleanup is a clean-up hook in one of its two shapes.
+type cleanup struct {
+	plain   func() error
+	context func(context.Context) error // nil: plain
 }
 
 // Func makes a resource of work. There is no default cap on how many run at once.
@@ -45,22 +51,23 @@ func (f Function[T]) Named(label string) Function[T] {
 // does: that is its purpose. Hooks run last in first out, and the wait for them is
 // bounded by the budget's Grace and Force.
 func (f Function[T]) Cleanup(hook func() error) Function[T] {
-	if hook == nil {
-		return f.CleanupContext(nil)
-	}
-	return f.CleanupContext(func(context.Context) error { return hook() })
+	return f.withCleanup(cleanup{plain: hook})
 }
 
 // CleanupContext is Cleanup for a hook that takes a context: it carries the values of
 // the operation's own, and ends when the release gives up waiting for the hook. See
 // CleanupMethod for a hook that is the named method of an object.
 func (f Function[T]) CleanupContext(hook func(context.Context) error) Function[T] {
+	return f.withCleanup(cleanup{context: hook})
+}
+
+func (f Function[T]) withCleanup(c cleanup) Function[T] {
 	return f.with(func(m *funcMore) {
-		if hook == nil {
+		if c.plain == nil && c.context == nil {
 			m.invalid = &Invalid{Kind: kindFunc, Field: "Cleanup", Why: "is nil: a clean-up must be a function"}
 			return
 		}
-		m.cleanups = append(slices.Clip(m.cleanups), hook)
+		m.cleanups = append(slices.Clip(m.cleanups), c)
 	})
 }
 
@@ -141,14 +148,18 @@ const (
 // work may start. Held runs a hook that is registered after an abort; here that would
 // be the clean-up of work that was never started, so a hook that is called while the
 // state is unarmed does nothing, and the work is then not started.
-func armHooks(ctx context.Context, held *Held, cleanups []func(context.Context) error) bool {
+func armHooks(ctx context.Context, held *Held, cleanups []cleanup) bool {
 	if len(cleanups) == 0 {
 		return true
 	}
 	state := new(atomic.Int32)
 	for _, cleanup := range cleanups {
 		h := &hook{parent: ctx, state: state, cleanup: cleanup}
-		if err := held.OnAbort(&Piece{What: "clean-up hook", Close: h.run, Force: h.cancel}); err != nil {
+		h.piece = Piece{What: "clean-up hook", Close: h.run}
+		if cleanup.context != nil {
+			h.piece.Force = h.cancel
+		}
+		if err := held.OnAbort(&h.piece); err != nil {
 			return false
 		}
 	}
@@ -159,17 +170,21 @@ func armHooks(ctx context.Context, held *Held, cleanups []func(context.Context) 
 type hook struct {
 	parent  context.Context // the operation's, for its values
 	state   *atomic.Int32   // shared by the use's hooks
-	cleanup func(context.Context) error
+	cleanup cleanup
+	piece   Piece
 
 	mu        sync.Mutex
 	cancelled bool
 	stop      context.CancelFunc // nil while the hook does not run
 }
 
-// run calls the clean-up with a context of its own: the operation's has ended.
+// run calls the clean-up, if it wants one with a context of its own: the operation's has ended.
 func (h *hook) run() error {
 	if h.state.CompareAndSwap(hooksUnarmed, hooksVoid) || h.state.Load() == hooksVoid {
 		return nil
+	}
+	if h.cleanup.context == nil {
+		return h.cleanup.plain()
 	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(h.parent))
 	defer stop()
@@ -179,7 +194,7 @@ func (h *hook) run() error {
 		stop()
 	}
 	h.mu.Unlock()
-	return h.cleanup(ctx)
+	return h.cleanup.context(ctx)
 }
 
 // cancel tells a clean-up that is under way that nobody waits for it any longer.

@@ -56,7 +56,7 @@ func (e *endpoint) admit(r *request) (gone bool, err error) {
 	}
 	e.queue.insert(r)
 	r.arm(now) // under the lock, so that a timer that fires at once finds the request in its list
-	t := e.promote()
+	t := e.promote(now)
 	if r.in == &e.queue && (e.queue.len > e.limits.Waiting || e.valve.shut()) {
 		e.queue.remove(r)
 		err = e.crowded(r)
@@ -123,10 +123,13 @@ func (t turn) take(now time.Time) {
 	}
 }
 
-// promote finds out whose turn it is. Called with mu held.
-func (e *endpoint) promote() (t turn) {
+// promote finds out whose turn it is; it is now. Called with mu held.
+func (e *endpoint) promote(now time.Time) (t turn) {
 	for {
 		next := e.queue.head
+		for next != nil && next.past(now) {
+			next = next.next // its timer is about to take it out: it must not begin
+		}
 		if next == nil || e.closed || !e.free(next) {
 			return t
 		}
@@ -156,10 +159,11 @@ func (e *endpoint) wakeIn(d time.Duration) {
 		return
 	}
 	e.wake = time.AfterFunc(d, func() {
+		now := time.Now()
 		e.mu.Lock()
-		t := e.promote()
+		t := e.promote(now)
 		e.mu.Unlock()
-		t.take(time.Now())
+		t.take(now)
 	})
 }
 
@@ -201,7 +205,7 @@ func (e *endpoint) leave(r *request, remains []resources.Remains, now time.Time)
 	e.used = now
 	if !holds {
 		e.busy--
-		t = e.promote()
+		t = e.promote(now)
 	}
 	e.left += len(remains)
 	e.mu.Unlock()
@@ -221,15 +225,16 @@ func (e *endpoint) leftMore(n int) {
 // leftoverGone is the reaper's call: one leftover has gone; free says that it was the last
 // of a request whose slot it held.
 func (e *endpoint) leftoverGone(free bool) {
+	now := time.Now()
 	e.mu.Lock()
 	e.left--
 	var t turn
 	if free {
 		e.busy--
-		t = e.promote()
+		t = e.promote(now)
 	}
 	e.mu.Unlock()
-	t.take(time.Now())
+	t.take(now)
 }
 
 // close refuses new requests and ends those that wait.

@@ -4,6 +4,8 @@ package main
 
 import (
 	"context"
+	"io"
+	"log"
 	"os"
 
 	cmap "github.com/orcaman/concurrent-map"
@@ -13,6 +15,8 @@ import (
 
 func main() {
 	guard.Main()
+	// net/http logs what a server sends unasked, bytes and all. Nothing of ours logs.
+	log.SetOutput(io.Discard)
 	if code, is := asTimeout(os.Args); is {
 		os.Exit(code)
 	}

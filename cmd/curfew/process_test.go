@@ -139,6 +139,23 @@ func TestSignalEndsARequestWithItsCode(t *testing.T) {
 	}
 }
 
+func TestWhatAServerSendsUnaskedIsNotLogged(t *testing.T) {
+	address := startPeer(t, "tcp", "127.0.0.1:0", func(c net.Conn, over <-chan struct{}) {
+		_, _ = c.Read(make([]byte, 1024))
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokunasked")
+		<-over
+	})
+	// The first is done long before the last.
+	page := startHTTP(t)
+	c := curfew(t, "fetch", "-t", "0.5", "http://"+address, page+"/hang")
+	var stdout, stderr bytes.Buffer
+	c.Stdout, c.Stderr = &stdout, &stderr
+	require.NoError(t, c.Start())
+	assert.Equal(t, codeExpired, exitCode(t, c))
+	assert.Equal(t, "ok", stdout.String())
+	assert.NotContains(t, stderr.String(), "unasked")
+}
+
 // awaitSocket returns when the process has a socket, or where that cannot be seen, after a
 // time that is enough for one.
 func awaitSocket(t *testing.T, pid int) {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -73,7 +74,9 @@ func (a *app) dial(ctx context.Context, f *dialFlags, address string) error {
 
 	broken := out.failed()
 	if f.json() && result != nil {
-		broken = printJSON(a.stdout, socketJSON{text(result.Received), result.ReceivedBytes, result.SentBytes, result.RemoteAddr})
+		j.deliver(ctx, d, func(out io.Writer) error {
+			return printJSON(out, socketJSON{text(result.Received), result.ReceivedBytes, result.SentBytes, result.RemoteAddr})
+		})
 	}
 	if broken != nil && d.code != codeLeftover {
 		d.code, d.err = j.unwritten(broken), nil

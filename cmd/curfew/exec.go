@@ -117,9 +117,8 @@ func (a *app) exec(ctx context.Context, f *execFlags, args []string) error {
 	j.report.add(full)
 	j.tellExec(d, found)
 	if f.json() && result != nil {
-		if err := printJSON(a.stdout, commandResult(result)); err != nil {
-			d.code = j.unwritten(err)
-		}
+		// Signals have their usual effect again.
+		j.deliver(context.Background(), d, func(out io.Writer) error { return printJSON(out, commandResult(result)) })
 	}
 	return exitWith(j.close(d.code))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -46,6 +47,9 @@ A status of 4xx or 5xx is a failure: the status goes to standard error, the body
 unless --any-status takes it for a success, or --output json shows it. When the time is over
 in the middle of a body, what there is of it is written and the code is 124; with -o the
 file is then left as it was.
+
+The writing of the bodies counts, too: a reader who does not take them holds curfew until
+the time is over, and for two seconds at least; the code is then 124.
 
 With --output json each result is one line: status, proto, header, body (an object with
 base64 where it is not UTF-8), body_bytes, partial, redirects.`,
@@ -169,7 +173,7 @@ func (a *app) fetch(ctx context.Context, f *fetchFlags, urls []string) error {
 	ctx, stop := untilSignal(ctx)
 	defer stop()
 	j.startProgress("fetch")
-	code := codeDone
+	code, read := codeDone, true
 	for i, answer := range j.fetchAll(ctx, r, urls) {
 		page := <-answer
 		if len(urls) > 1 {
@@ -177,9 +181,7 @@ func (a *app) fetch(ctx context.Context, f *fetchFlags, urls []string) error {
 		}
 		j.report.add(page.receipt)
 		j.progress.stop()
-		if err := f.write(a, page); err != nil {
-			page.code = j.unwritten(err)
-		}
+		read = read && j.deliver(ctx, page.done, func(out io.Writer) error { return f.write(out, page) })
 		j.tell(page.done)
 		if code == codeDone {
 			code = page.code
@@ -211,17 +213,17 @@ func (j *job) fetchAll(ctx context.Context, r resources.Fetch, urls []string) []
 }
 
 // write writes what is wanted of a page on standard output.
-func (f *fetchFlags) write(a *app, p *page) error {
+func (f *fetchFlags) write(out io.Writer, p *page) error {
 	if p.response == nil {
 		return nil
 	}
 	if f.json() {
-		return printJSON(a.stdout, responseJSON(p.response))
+		return printJSON(out, responseJSON(p.response))
 	}
 	if _, refused := errors.AsType[*resources.StatusError](p.err); refused {
 		return nil
 	}
-	_, err := a.stdout.Write(p.response.Body)
+	_, err := out.Write(p.response.Body)
 	return err
 }
 

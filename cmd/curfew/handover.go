@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -44,8 +45,22 @@ func (h *handover) run() {
 	}
 }
 
+// handoverMaxBytes is the longest part that is written at once.
+const handoverMaxBytes = 64 << 10
+
 // Write returns when p is written, or when the handover is over.
-func (h *handover) Write(p []byte) (int, error) {
+func (h *handover) Write(p []byte) (written int, err error) {
+	for part := range slices.Chunk(p, handoverMaxBytes) {
+		n, err := h.write(part)
+		written += n
+		if err != nil {
+			return written, err
+		}
+	}
+	return written, nil
+}
+
+func (h *handover) write(p []byte) (int, error) {
 	p = append([]byte(nil), p...) // the caller's is its own again, whatever becomes of the writing
 	select {
 	case h.parts <- p:

@@ -62,6 +62,7 @@ func pages() http.Handler {
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()
 	})
+	mux.HandleFunc("/large", func(w http.ResponseWriter, _ *http.Request) { pour(w, 4<<20) })
 	mux.HandleFunc("/bomb", serveBomb)
 	mux.HandleFunc("/huge", func(w http.ResponseWriter, _ *http.Request) { pour(w, 1<<30) })
 	mux.HandleFunc("/RPC2", serveRPC)

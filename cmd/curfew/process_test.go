@@ -139,6 +139,45 @@ func TestSignalEndsARequestWithItsCode(t *testing.T) {
 	}
 }
 
+func TestResultThatNobodyReadsHoldsNobody(t *testing.T) {
+	page := startHTTP(t)
+	for name, args := range map[string][]string{
+		"fetch":          {"fetch", page + "/large", page + "/hello", page + "/large"},
+		"fetch, as JSON": {"fetch", "--output", "json", page + "/large"},
+		"xmlrpc":         {"xmlrpc", page, "huge"},
+		"exec, as JSON":  {"exec", "--output", "json", "head", "-c", "1000000", "/dev/zero"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := curfew(t, append([]string{args[0], "-t", "2.5"}, args[1:]...)...)
+			var stderr bytes.Buffer
+			c.Stderr = &stderr
+			_, err := c.StdoutPipe() // open, and never read
+			require.NoError(t, err)
+			require.NoError(t, c.Start())
+			began := time.Now()
+			assert.Equal(t, codeExpired, exitCode(t, c))
+			assert.Equal(t, "curfew: write the result: timeout exceeded: it is not being read\n", stderr.String(), "said once")
+			assert.Greater(t, time.Since(began), time.Second)
+			assert.Less(t, time.Since(began), 4*time.Second)
+		})
+	}
+}
+
+func TestSignalEndsTheWritingOfAResult(t *testing.T) {
+	page := startHTTP(t)
+	for _, limit := range []string{"60", "none"} {
+		c := curfew(t, "fetch", "-t", limit, page+"/large")
+		out, err := c.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, c.Start())
+		_, err = io.ReadFull(out, make([]byte, 1)) // it is being written; no more is read
+		require.NoError(t, err)
+		require.NoError(t, c.Process.Signal(syscall.SIGTERM))
+		assert.Equal(t, codeSignal+int(syscall.SIGTERM), exitCode(t, c))
+	}
+}
+
 func TestWhatAServerSendsUnaskedIsNotLogged(t *testing.T) {
 	address := startPeer(t, "tcp", "127.0.0.1:0", func(c net.Conn, over <-chan struct{}) {
 		_, _ = c.Read(make([]byte, 1024))

@@ -39,9 +39,13 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root := a.root()
 	root.SetArgs(append([]string{}, args...)) // never nil, which to cobra means those of the process
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	texts := &remembered{to: stdout} // help and the like: cobra drops errors
+	root.SetOut(texts)
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil && texts.err != nil {
+		return a.unwritten(texts.err)
+	}
 	return a.finish(cmd, err)
 }
 

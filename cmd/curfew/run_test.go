@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -310,6 +311,22 @@ func TestReceiptThatCannotBeWrittenIsAFailureOfOurs(t *testing.T) {
 	assert.Equal(t, codeInternal, r.code)
 	assert.Equal(t, "hello\n", r.stdout)
 	assert.Contains(t, r.stderr, "--report")
+}
+
+// full is a writer that takes nothing.
+type full struct{ err error }
+
+func (f full) Write([]byte) (int, error) { return 0, f.err }
+
+func TestTextThatCannotBeWrittenIsAFailureOfOurs(t *testing.T) {
+	for _, args := range [][]string{{"version"}, {"version", "--output", "json"}, {"help"}, {"exec", "--help"}} {
+		for err, code := range map[error]int{syscall.ENOSPC: codeInternal, syscall.EPIPE: codeSignal + int(syscall.SIGPIPE)} {
+			var stderr strings.Builder
+			got := run(t.Context(), args, strings.NewReader(""), full{err}, &stderr, func(string) string { return "" })
+			assert.Equal(t, code, got, "%q: %v", args, err)
+			assert.NotContains(t, stderr.String(), "Try", "%q is no wrong usage", args)
+		}
+	}
 }
 
 func TestVerboseSaysWhereTheTimeWent(t *testing.T) {

@@ -2,9 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
-	"syscall"
 	"unicode/utf8"
 )
 
@@ -20,14 +17,4 @@ func (t text) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Base64 []byte `json:"base64"`
 	}{t})
-}
-
-// unwritten says that the result could not be written, and returns the exit code. That
-// nobody reads it any more is told as the signal tells other programs.
-func (j *job) unwritten(err error) int {
-	if errors.Is(err, syscall.EPIPE) {
-		return codeSignal + int(syscall.SIGPIPE)
-	}
-	fmt.Fprintf(j.stderr, "curfew: write the result: %v\n", err)
-	return codeInternal
 }

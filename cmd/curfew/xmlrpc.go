@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/url"
 
 	"github.com/spf13/cobra"
@@ -97,9 +98,7 @@ func (a *app) xmlrpc(ctx context.Context, f *xmlrpcFlags, address, method string
 	d, value := j.call(ctx, session, method, args)
 	j.report.add(d.receipt)
 	j.progress.stop()
-	if err := f.write(a, d, value); err != nil {
-		d.code = j.unwritten(err)
-	}
+	j.deliver(ctx, d, func(out io.Writer) error { return f.write(out, d, value) })
 	j.tell(d)
 	return exitWith(j.close(d.code))
 }
@@ -125,17 +124,17 @@ func (j *job) call(ctx context.Context, session resources.XMLRPC, method string,
 }
 
 // write writes the result, or with --output json a fault.
-func (f *xmlrpcFlags) write(a *app, d *done, value any) error {
+func (f *xmlrpcFlags) write(out io.Writer, d *done, value any) error {
 	fault, faulty := errors.AsType[*resources.Fault](d.err)
 	switch {
 	case f.json() && faulty:
-		return printJSON(a.stdout, map[string]any{"fault": faultJSON{fault.Code, fault.String}})
+		return printJSON(out, map[string]any{"fault": faultJSON{fault.Code, fault.String}})
 	case d.receipt.Outcome != actors.Completed:
 		return nil
 	case f.json():
-		return printJSON(a.stdout, map[string]json.RawMessage{"result": resultJSON(value)})
+		return printJSON(out, map[string]json.RawMessage{"result": resultJSON(value)})
 	}
-	return printJSON(a.stdout, resultJSON(value))
+	return printJSON(out, resultJSON(value))
 }
 
 type faultJSON struct {

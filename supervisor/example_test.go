@@ -279,3 +279,46 @@ func ExampleSupervisor_SetPolicy() {
 	// <nil> fixed 1m
 	// <nil> <nil>
 }
+
+// A page that hangs costs its visitor the limit, and a visitor who has less left than that
+// says so.
+func ExampleSupervisor_Handler() {
+	sup, err := supervisor.Start(supervisor.WithPolicy(timeoutpolicy.Fixed(100 * time.Millisecond)))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sup.Close()
+
+	mux := http.NewServeMux()
+	mux.Handle("GET /news", sup.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, "good morning")
+	})))
+	mux.Handle("GET /hangs", sup.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		due, _ := r.Context().Deadline()
+		fmt.Println("at most 20 ms:", time.Until(due) <= 20*time.Millisecond)
+		<-r.Context().Done()
+	})))
+	server := httptest.NewServer(mux)
+	defer server.Close()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	page, err := supervisor.Do(ctx, sup, resources.Fetch{URL: server.URL + "/news"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%d %s\n", page.Status, page.Body)
+
+	// What is left of the visitor's own time: Inherit(ctx, header) writes it.
+	header := http.Header{supervisor.TimeoutHeader: {"20m"}}
+	page, err = supervisor.Do(ctx, sup, resources.Fetch{URL: server.URL + "/hangs", Header: header, AnyStatus: true},
+		supervisor.Within(5*time.Second))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%d %s", page.Status, page.Body)
+	// Output:
+	// 200 good morning
+	// at most 20 ms: true
+	// 503 Service Unavailable
+}

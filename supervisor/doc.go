@@ -49,8 +49,9 @@
 // # Sessions, trees, adapters
 //
 // Open opens what lives longer than one request; Grow grows a supervision tree of services,
-// sessions, plain actors and subtrees, in OTP's words. Transport, Handler, Dialer, Conn
-// and Command stand in for what net/http, net and os/exec have. Requests by message go to PID.
+// sessions, plain actors and subtrees, in OTP's words. Transport, Handler, Dialer, Conn,
+// Command and Group stand in for what net/http, net, os/exec and errgroup have. Requests by
+// message go to PID.
 //
 // # What is not promised
 //

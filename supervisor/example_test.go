@@ -322,3 +322,29 @@ func ExampleSupervisor_Handler() {
 	// at most 20 ms: true
 	// 503 Service Unavailable
 }
+
+// The first that fails ends the others, and Wait returns when all of them are clean.
+func ExampleSupervisor_Group() {
+	sup, err := supervisor.Start(supervisor.WithPolicy(timeoutpolicy.Fixed(10 * time.Second)))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sup.Close()
+
+	g := sup.Group(context.Background())
+	asked := make(chan struct{})
+	g.Go(func(ctx context.Context) error {
+		close(asked)
+		<-ctx.Done() // a fetch, say, by supervisor.Do(ctx, …)
+		fmt.Println("ended because:", context.Cause(ctx))
+		return ctx.Err()
+	})
+	g.Go(func(context.Context) error {
+		<-asked
+		return errors.New("the second mirror is empty")
+	})
+	fmt.Println("first error:", g.Wait())
+	// Output:
+	// ended because: the second mirror is empty
+	// first error: the second mirror is empty
+}

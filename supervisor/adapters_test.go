@@ -111,6 +111,21 @@ func TestTransportRefusalClosesTheRequestsBody(t *testing.T) {
 	assert.True(t, body.closed)
 }
 
+func TestTransportClosesABodyThatBlocks(t *testing.T) {
+	sup := real(t, 200*time.Millisecond)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	t.Cleanup(server.Close)
+	body, w := io.Pipe() // nobody writes
+	defer w.Close()
+	onTime(t, 200*time.Millisecond, func() {
+		_, err := client(t, sup).Post(server.URL, "text/plain", body)
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+	})
+	assert.Empty(t, sup.Leftovers())
+	_, err := w.Write([]byte("x"))
+	assert.ErrorIs(t, err, io.ErrClosedPipe)
+}
+
 type closeNoter struct {
 	io.Reader
 	closed bool

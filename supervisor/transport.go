@@ -5,14 +5,16 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
 
 	"curfew.example/resources"
 )
 
 // Transport returns a RoundTripper that runs each exchange of base as a request of kind
 // "http": the budget holds from the call until the response's body has been read to its
-// end or closed, and at expiry the exchange is cancelled and its body closed. A nil base is
-// http.DefaultTransport. Errors are those of Do; many goroutines may use it.
+// end or closed, and at expiry the exchange is cancelled and both bodies closed: that of
+// the request possibly while it is being read, which is what brings a blocked Read back. A
+// nil base is http.DefaultTransport. Errors are those of Do; many goroutines may use it.
 //
 // Dials are base's own: a net/http Transport finishes a dial whose request has ended, up to
 // its own limits. resources.Fetch ties its dials to the request.
@@ -38,7 +40,11 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	started := false
 	resp, l, err := last(req.Context(), t.sup, spec, func(ctx context.Context, held *resources.Held) (*http.Response, error) {
 		started = true
-		resp, err := t.base.RoundTrip(req.WithContext(ctx))
+		sent, err := sending(req.WithContext(ctx), held)
+		if err != nil {
+			return nil, err
+		}
+		resp, err := t.base.RoundTrip(sent)
 		if err != nil {
 			return nil, err
 		}
@@ -54,6 +60,33 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp.Request = req
 	resp.Body = supervisedBody(resp.Body, l)
 	return resp, nil
+}
+
+// sending has the body of req closed when the exchange is cut short: net/http waits for a
+// Read of it that is under way (golang/go#78555).
+func sending(req *http.Request, held *resources.Held) (*http.Request, error) {
+	if req.Body == nil || req.Body == http.NoBody {
+		return req, nil
+	}
+	out := &upload{ReadCloser: req.Body}
+	req.Body = out
+	if err := held.OnAbort(&resources.Piece{What: "request body", Close: out.Close}); err != nil {
+		return nil, errors.Join(err, out.Close())
+	}
+	return req, nil
+}
+
+// upload is the body of a request, which may be closed by many and is closed once.
+type upload struct {
+	io.ReadCloser
+	once sync.Once
+	err  error
+}
+
+// Close implements io.Closer.
+func (u *upload) Close() error {
+	u.once.Do(func() { u.err = u.ReadCloser.Close() })
+	return u.err
 }
 
 func closeBody(req *http.Request) {

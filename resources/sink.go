@@ -1,6 +1,7 @@
 package resources
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -13,12 +14,12 @@ import (
 // Sink is a file that a result is written to as it comes: under a temporary name in
 // the same directory, renamed when it is complete and on the disk, removed on any other
 // end. So Path is at any time what it was before, or complete. A symbolic link is
-// followed; what exists and is no regular file is refused.
+// followed; one that leads nowhere, and what exists and is no regular file, is refused.
 type Sink struct {
 	Path string
 
-	// Mode is that of the file, before the process's umask; 0 is 0666. A file that is
-	// replaced does not pass its mode on.
+	// Mode is that of the file, before the process's umask; 0 is that of the file that is
+	// replaced, as it is, or else 0666.
 	Mode fs.FileMode
 }
 
@@ -51,13 +52,13 @@ func (s *Sink) open(held *Held) (*sinkFile, error) {
 	if s == nil {
 		return nil, nil
 	}
-	path, err := s.resolve()
+	path, replaced, err := s.resolve()
 	if err != nil {
 		return nil, err
 	}
-	mode := s.Mode
-	if mode == 0 {
-		mode = 0o666
+	mode, passedOn := cmp.Or(s.Mode, 0o666), s.Mode == 0 && replaced != nil
+	if passedOn {
+		mode = replaced.Mode().Perm()
 	}
 	dir, base := filepath.Split(path)
 	name := filepath.Join(dir, "."+base+"."+rand.Text()[:10]+".part")
@@ -70,23 +71,30 @@ func (s *Sink) open(held *Held) (*sinkFile, error) {
 	if err := held.Keep(f.piece); err != nil {
 		return nil, err
 	}
+	if passedOn {
+		_ = file.Chmod(mode) // what the umask took away; where there are no modes it does not matter
+	}
 	return f, nil
 }
 
 // resolve returns the path to rename to: behind symbolic links, so that a link is not
-// replaced by what it should lead to.
-func (s *Sink) resolve() (string, error) {
-	info, err := os.Stat(s.Path)
+// replaced by what it should lead to. replaced is what is there, nil when nothing is.
+func (s *Sink) resolve() (path string, replaced fs.FileInfo, err error) {
+	replaced, err = os.Stat(s.Path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return s.Path, nil
+		if _, err := os.Lstat(s.Path); err == nil {
+			return "", nil, fmt.Errorf("sink %s: is a symbolic link that leads nowhere", s.Path)
+		}
+		return s.Path, nil, nil
 	}
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("sink %s: exists and is not a regular file", s.Path)
+	if !replaced.Mode().IsRegular() {
+		return "", nil, fmt.Errorf("sink %s: exists and is not a regular file", s.Path)
 	}
-	return filepath.EvalSymlinks(s.Path)
+	path, err = filepath.EvalSymlinks(s.Path)
+	return path, replaced, err
 }
 
 // commit makes the file what it is to be. When held has begun to release it, it is too

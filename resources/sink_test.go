@@ -110,6 +110,27 @@ func TestSinkDoesNotReplaceWhatIsNoFile(t *testing.T) {
 	assert.ErrorContains(t, err, "not a regular file")
 }
 
+func TestSinkPassesTheModeOfAReplacedFileOn(t *testing.T) {
+	resourcetest.NothingLeft(t)
+	s := newCountingServer(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "new") }, false)
+	_, path := sinkDir(t)
+	for _, mode := range []fs.FileMode{0o600, 0o666, 0o755, 0o440} { // a private one above all
+		require.NoError(t, os.Chmod(path, mode))
+		fetchWell(t, resources.Fetch{URL: s.URL, Sink: &resources.Sink{Path: path}}, nil)
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		assert.Equal(t, mode, info.Mode())
+	}
+}
+
+func TestSinkDoesNotReplaceALinkThatLeadsNowhere(t *testing.T) {
+	resourcetest.NothingLeft(t)
+	link := filepath.Join(t.TempDir(), "link")
+	require.NoError(t, os.Symlink("nowhere", link))
+	err := fetchFails(t, resources.Fetch{URL: "http://127.0.0.1:1", Sink: &resources.Sink{Path: link}}, nil)
+	assert.ErrorContains(t, err, "leads nowhere")
+}
+
 func TestSinkFollowsALink(t *testing.T) {
 	resourcetest.NothingLeft(t)
 	s := newCountingServer(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "new") }, false)

@@ -365,6 +365,10 @@ func TestSeedM12NoSecretIsShown(t *testing.T) {
 		"proxy refused":  resources.Of(resources.Fetch{URL: "http://target.invalid/hiddenpath", Proxy: "http://s3cret:pa55word@" + closedPort(t)}),
 		"command":        resources.Of(resources.Command{Path: "sleep", Args: []string{"60", "argum3nt"}, Env: []string{"X=env1ronment"}}),
 		"command hangs":  resources.Of(resources.Command{Path: "sh", Args: []string{"-c", "sleep 60 # argum3nt"}, Env: []string{"X=env1ronment"}}),
+		"upload hangs":   resources.Of(resources.Fetch{URL: address(hang.Addr), Header: http.Header{"Authorization": {"pa55word"}}, BodyFrom: silence()}),
+		"socket":         resources.Of(resources.Socket{Address: "tcp://" + hang.Addr, Send: []byte("bodyofwork")}),
+		"socket refused": resources.Of(resources.Socket{Address: closedPort(t), Send: []byte("bodyofwork")}),
+		"socket address": resources.Of(resources.Socket{Address: "tcp://s3cret:pa55word@" + hang.Addr}),
 		"command absent": resources.Of(resources.Command{Path: "no-such-program", Args: []string{"argum3nt"}}),
 	}
 	for name, use := range uses {
@@ -389,6 +393,44 @@ func TestSeedM12NoSecretIsShown(t *testing.T) {
 		}
 		for _, secret := range secrets {
 			assert.NotContains(t, shown, secret)
+		}
+	}
+}
+
+// silence is a reader that has nothing to say until it is closed.
+func silence() io.Reader {
+	r, _ := io.Pipe()
+	return r
+}
+
+func TestSeedM12NoSecretOfASessionIsShown(t *testing.T) {
+	secrets := []string{"s3cret", "pa55word", "t0ken", "hiddenpath", "argum3nt"}
+	sup := realWorld(t, supervisor.WithPolicy(timeoutpolicy.Fixed(hangLimit)))
+	hang := newPeer(t, func(c *peerConn) { _, _ = c.Request() })
+	answers := func(text string) string {
+		return newPeer(t, func(c *peerConn) { _, _ = c.Request(); c.Say(text) }).Addr
+	}
+	for name, address := range map[string]string{
+		"expired":      hang.Addr,
+		"refused":      closedPort(t),
+		"unknown host": "nobody.invalid",
+		"status":       answers("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"),
+		"nonsense":     answers("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nnonsense"),
+		"no HTTP":      answers("nonsense\r\n\r\n"),
+		"malformed":    "[::1",
+	} {
+		var rec supervisor.Receipt
+		session, err := supervisor.Open(t.Context(), sup, resources.XMLRPC{URL: "http://s3cret:pa55word@" + address + "/hiddenpath?key=t0ken"})
+		if err == nil {
+			err = session.Call(supervisor.WithOptions(t.Context(), supervisor.WithReceipt(&rec)), "hang", []any{"argum3nt"}, nil)
+			assert.NoError(t, session.Close())
+		}
+		require.Error(t, err, name)
+		text, jsonErr := rec.MarshalJSON()
+		require.NoError(t, jsonErr)
+		shown := fmt.Sprintf("%v %+v %s", err, err, text)
+		for _, secret := range secrets {
+			assert.NotContains(t, shown, secret, name)
 		}
 	}
 }

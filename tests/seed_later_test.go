@@ -89,7 +89,9 @@ func TestSeedM07ShutdownCleansUpAndIsReported(t *testing.T) {
 func TestSeedM08CleanupThatFailsIsJoinedToTheTimeout(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		sup := start(t)
+		began := time.Now()
 		_, err := supervisor.Do(t.Context(), sup, resources.Func(untilStopped).Cleanup(func() error { return errOuter }), supervisor.Within(time.Second))
+		assert.Equal(t, time.Second, time.Since(began))
 		expired := isExpired(t, err)
 		assert.ErrorIs(t, err, errOuter)
 		assert.ErrorIs(t, expired.Cleanup, errOuter)
@@ -102,9 +104,11 @@ func TestSeedM08CleanupThatPanicsIsJoinedToTheTimeout(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		sup := start(t)
 		var second counter
+		began := time.Now()
 		_, err := supervisor.Do(t.Context(), sup, resources.Func(untilStopped).
 			Cleanup(second.hook).
 			Cleanup(func() error { panic("clean-up bug") }), supervisor.Within(time.Second))
+		assert.Equal(t, time.Second, time.Since(began))
 		expired := isExpired(t, err)
 		var panicked *supervisor.Panicked
 		require.ErrorAs(t, expired.Cleanup, &panicked)
@@ -200,8 +204,13 @@ func TestSeedM15OutputResetsTheInactivityLimit(t *testing.T) {
 	require.NoError(t, err, "longer than the inactivity limit in all, but never silent for as long")
 	assert.Equal(t, "0\n1\n2\n3\n4\n5\n6\n7\n", string(out.Stdout))
 
+	// The last line is due after 0.7 s, and the end of the silence that follows after 1.2.
+	w := watch(700*time.Millisecond + stall)
 	out, err = supervisor.Do(t.Context(), sup, shell(talks+`; sleep 60`))
+	assert.GreaterOrEqual(t, time.Now(), w.due, "every line starts the time anew")
 	expired := isExpired(t, err)
+	assert.LessOrEqual(t, expired.Receipt.Lateness, w.allowed(), "from the end of the silence to the answer")
+	assert.Empty(t, expired.Receipt.Leftover)
 	assert.Equal(t, actors.Stalled, expired.Receipt.Phase)
 	assert.ErrorContains(t, err, "no progress for 500ms")
 	require.NotNil(t, out)
@@ -334,6 +343,7 @@ func TestSeedM17LeftoversAreInTheTimeline(t *testing.T) {
 func TestSeedM20WhatThereIsOfTheResultIsHandedOver(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		sup := start(t)
+		began := time.Now()
 		pages, err := do(t, sup, func(ctx context.Context) ([]string, error) {
 			var pages []string
 			for {
@@ -346,6 +356,7 @@ func TestSeedM20WhatThereIsOfTheResultIsHandedOver(t *testing.T) {
 			}
 		}, supervisor.Within(time.Second))
 		isExpired(t, err)
+		assert.Equal(t, time.Second, time.Since(began))
 		assert.Equal(t, []string{"page", "page", "page"}, pages)
 	})
 }

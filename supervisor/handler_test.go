@@ -317,6 +317,43 @@ func TestHandlerThatWritesToWhoDoesNotReadIsEnded(t *testing.T) {
 	assert.Empty(t, sup.Leftovers())
 }
 
+func TestHandlerOverHTTP2IsEndedToo(t *testing.T) {
+	sup := real(t, 200*time.Millisecond)
+	ended := make(chan error, 1)
+	server := httptest.NewUnstartedServer(sup.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, err := io.ReadAll(r.Body) // deaf to its context
+		for part := make([]byte, 64<<10); err == nil; {
+			_, err = w.Write(part)
+		}
+		ended <- err
+	})))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	c := server.Client()
+	t.Cleanup(c.CloseIdleConnections)
+
+	body, w := io.Pipe() // nobody writes
+	resp, err := c.Post(server.URL, "text/plain", body)
+	require.NoError(t, err)
+	assert.Equal(t, 2, resp.ProtoMajor)
+	assert.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
+	assert.ErrorIs(t, <-ended, os.ErrDeadlineExceeded)
+	require.NoError(t, w.Close())
+	require.NoError(t, resp.Body.Close())
+
+	onTime(t, 200*time.Millisecond, func() {
+		resp, err = c.Get(server.URL)
+		require.NoError(t, err)
+		assert.Error(t, <-ended)
+	})
+	_, err = io.Copy(io.Discard, resp.Body)
+	assert.Error(t, err, "half an answer is not taken for a whole one")
+	require.NoError(t, resp.Body.Close())
+	assert.Empty(t, sup.Leftovers())
+}
+
 func httpBody(t *testing.T, conn net.Conn) io.Reader {
 	t.Helper()
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)

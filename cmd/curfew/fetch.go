@@ -110,13 +110,25 @@ func (f *fetchFlags) addData(r *resources.Fetch) error {
 		r.Body = []byte(f.data)
 		return nil
 	}
-	if info, err := os.Stat(name); err != nil {
+	r.BodyFile = name
+	return readable(name)
+}
+
+// readable finds out before anything is asked for. What is no regular file is not opened:
+// that may wait.
+func readable(name string) error {
+	info, err := os.Stat(name)
+	switch {
+	case err != nil:
 		return fmt.Errorf("-d, --data: %w", err)
-	} else if !info.Mode().IsRegular() {
+	case !info.Mode().IsRegular():
 		return errors.New("-d, --data: is not a regular file")
 	}
-	r.BodyFile = name
-	return nil
+	file, err := os.Open(name)
+	if err != nil {
+		return fmt.Errorf("-d, --data: %w", err)
+	}
+	return file.Close()
 }
 
 // parseHeaders takes "Name: value" apart. A value may be a secret: no error shows it.

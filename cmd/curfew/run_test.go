@@ -97,6 +97,19 @@ func TestWrongUsageIsSaidWithCode2(t *testing.T) {
 	}
 }
 
+func TestDataThatCannotBeReadIsWrongUsage(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "data")
+	writeFile(t, file, []byte("data"))
+	require.NoError(t, os.Chmod(file, 0))
+	if f, err := os.Open(file); err == nil {
+		f.Close()
+		t.Skip("SKIPPED: this user reads every file")
+	}
+	r := call(t, nil, "", "fetch", "-t", "5", "-d", "@"+file, "http://127.0.0.1:1/")
+	assert.Equal(t, codeUsage, r.code)
+	assert.Contains(t, r.stderr, "-d, --data")
+}
+
 func TestNoSecretComesOut(t *testing.T) {
 	const secret = "hunter2"
 	report := filepath.Join(t.TempDir(), "report.json")

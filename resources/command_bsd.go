@@ -58,7 +58,7 @@ func maxRSSBytes(st *os.ProcessState) int64 {
 // (procctl(2), PROC_REAP_KILL), but only one of a process that has made itself the reaper.
 func (c Command) killer(context.Context, *Held, []signalStep) (killer, error) {
 	if c.Containment != "" && c.Containment != containGroup || c.Guard != "" {
-		return nil, errNotContained
+		return nil, ErrNotContained
 	}
 	return newGroup(c.Foreground), nil
 }

@@ -97,7 +97,7 @@ func (c Command) means(held *Held) (means, error) {
 		m.guard = ""
 	}
 	if !ok {
-		return means{}, errNotContained
+		return means{}, ErrNotContained
 	}
 	return m, nil
 }

@@ -116,7 +116,7 @@ func (k *guardKiller) launch(cmd *exec.Cmd) (words *os.File, err error) {
 	if err := g.Start(); err != nil {
 		_, _ = control.Close(), words.Close()
 		// Not the program's error, which would say that there is no such program.
-		return nil, fmt.Errorf("its guard does not start: %v", bare(err))
+		return nil, fmt.Errorf("%w: its guard does not start: %v", ErrNotContained, bare(err))
 	}
 	k.process, k.control = g.Process, control
 	k.tree.PlantHidden(g.Process.Pid)
@@ -143,7 +143,7 @@ func (k *guardKiller) planOf(cmd *exec.Cmd) (*guard.Plan, error) {
 		k.box, plan.Cgroup = made, []byte(made.Dir)
 		k.tree.Members = made.Members
 	case k.demanded:
-		return nil, errNotContained
+		return nil, ErrNotContained
 	default:
 		k.forgetCgroups()
 	}

@@ -195,6 +195,7 @@ func TestContainmentThatIsNotToBeHadIsAnError(t *testing.T) {
 		_, end := commandRun(t, c, commandBudget)
 		var start *resources.StartError
 		assert.ErrorAs(t, end.Err, &start)
+		assert.ErrorIs(t, end.Err, resources.ErrNotContained)
 	}
 }
 

@@ -68,9 +68,9 @@ type exitStatus struct {
 	err          error // it cannot be told, for this reason
 }
 
-// errNotContained is what a start returns when the Containment that was asked for is not
-// to be had here.
-var errNotContained = errors.New("the containment asked for is not to be had here")
+// ErrNotContained is what a StartError wraps when the Containment that was asked for is not
+// to be had here, or a guard could not be started. The program itself was not tried.
+var ErrNotContained = errors.New("it cannot be contained as it should be")
 
 // The values of Command.Containment.
 const (

@@ -47,7 +47,7 @@ type job interface {
 // killer is the only one that there is here.
 func (c Command) killer(context.Context, *Held, []signalStep) (killer, error) {
 	if c.Containment != "" && c.Containment != containGroup || c.Guard != "" {
-		return nil, errNotContained
+		return nil, ErrNotContained
 	}
 	return &plainProcess{ended: make(chan struct{}), leaves: c.LeaveBackground}, nil
 }

@@ -115,7 +115,7 @@ func (g *processGroup) launch(cmd *exec.Cmd) error {
 	}
 	box, err := g.newBox()
 	if err != nil {
-		return errNotContained
+		return ErrNotContained
 	}
 	done, err := box.Attach(cmd.SysProcAttr)
 	if err == nil {

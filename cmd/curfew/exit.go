@@ -125,7 +125,7 @@ func commandCode(e *resources.ExitError) int {
 // takes, and everything else that keeps a program from being executed.
 func startCode(e *resources.StartError) int {
 	switch {
-	case errors.Is(e, context.Canceled), errors.Is(e, context.DeadlineExceeded):
+	case errors.Is(e, context.Canceled), errors.Is(e, context.DeadlineExceeded), errors.Is(e, resources.ErrNotContained):
 		return codeInternal
 	case errors.Is(e, exec.ErrNotFound), errors.Is(e, fs.ErrNotExist):
 		return codeNotFound

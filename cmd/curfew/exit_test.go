@@ -53,6 +53,7 @@ func TestExitCodes(t *testing.T) {
 		{126, actors.Failed, nil, start(syscall.ENOEXEC)},
 		{126, actors.Failed, nil, start(exec.ErrDot)},
 		{125, actors.Failed, nil, start(syscall.EAGAIN)},
+		{125, actors.Failed, nil, start(fmt.Errorf("%w: no guard", resources.ErrNotContained))},
 	} {
 		got := outcomeCode(&actors.Receipt{Outcome: c.outcome, Leftover: c.left}, c.err)
 		assert.Equal(t, c.want, got, "%s: %v", c.outcome, c.err)

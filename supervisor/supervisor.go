@@ -110,7 +110,7 @@ func (s *Supervisor) Policy() timeoutpolicy.Policy { return s.runtime.Policy() }
 func (s *Supervisor) SetPolicy(p timeoutpolicy.Policy) error { return s.runtime.SetPolicy(p) }
 
 // Leftovers lists what requests held that would not go, oldest first. An entry stays until
-// it has gone.
+// it has gone; after Close nobody watches any more, and the list is what it was then.
 func (s *Supervisor) Leftovers() []actors.Left { return s.runtime.Leftovers() }
 
 // Close refuses new requests (ErrClosed), lets those under way go on for the drain time,

@@ -166,6 +166,7 @@ var plainHeader = http.Header{"User-Agent": {userAgent}, "Accept-Encoding": {"gz
 
 // newHop completes the headers of a request: authentication from the URL, gzip, a name.
 func newHop(method string, u *url.URL, origin string, header http.Header, body bool) hop {
+	u = spaceless(u)
 	h := hop{method: method, url: withoutUser(u), origin: origin, body: body}
 	if len(header) == 0 && u.User == nil && method != http.MethodHead {
 		h.header, h.gzip = plainHeader, true
@@ -189,6 +190,17 @@ func newHop(method string, u *url.URL, origin string, header http.Header, body b
 		h.gzip = true
 	}
 	return h
+}
+
+// spaceless is u without the spaces that net/url lets through in a query, as they are and
+// into the request line, where each server makes of them what it likes.
+func spaceless(u *url.URL) *url.URL {
+	if !strings.Contains(u.RawQuery, " ") {
+		return u
+	}
+	sent := *u
+	sent.RawQuery = strings.ReplaceAll(u.RawQuery, " ", "%20")
+	return &sent
 }
 
 // redirect returns the hop that resp asks for (RFC 9110, 15.4), nil when it asks for

@@ -1,6 +1,7 @@
 package resources_test
 
 import (
+	"bufio"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -700,4 +701,21 @@ func TestUnknownAuthorityIsAnError(t *testing.T) {
 	trust := s.trust()
 	trust.ServerName = "wrong.name"
 	assert.ErrorContains(t, fetchFails(t, resources.Fetch{URL: s.URL, TLS: trust}, nil), "wrong.name")
+}
+
+func TestFetchSendsNoSpaceInItsRequestLine(t *testing.T) {
+	resourcetest.NothingLeft(t)
+	lines := make(chan string, 2)
+	p := newFetchPeer(t, nil, func(c *peerConn) {
+		line, _ := bufio.NewReader(c).ReadString('\n')
+		lines <- line
+		if len(lines) == 1 {
+			c.Say("HTTP/1.1 302 Found\r\nLocation: /?to=c d HTTP/1.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+			return
+		}
+		c.Say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+	})
+	fetchWell(t, resources.Fetch{URL: p.HTTP() + "/?q=a b HTTP/1.1"}, nil)
+	assert.Equal(t, "GET /?q=a%20b%20HTTP/1.1 HTTP/1.1\r\n", <-lines)
+	assert.Equal(t, "GET /?to=c%20d%20HTTP/1.1 HTTP/1.1\r\n", <-lines)
 }

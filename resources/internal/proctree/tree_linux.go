@@ -124,7 +124,7 @@ func (t *Tree) Look() (more bool) {
 	for _, s := range t.known {
 		if s.refresh() {
 			queue = append(queue, s)
-		} else if !s.hidden {
+		} else if !s.hidden && !s.unreaped() {
 			t.forget(s)
 		}
 	}
@@ -281,6 +281,13 @@ func (s *seen) refresh() bool {
 	}
 	s.Stat = st
 	return true
+}
+
+// unreaped reports whether the process, which has ended, has yet to be waited for. It is
+// known until then, so that one that is Reaped is not counted twice.
+func (s *seen) unreaped() bool {
+	st, err := ReadStat(s.PID)
+	return err == nil && st.Start == s.Start
 }
 
 // HasGone reports whether /proc said that there is no such process.

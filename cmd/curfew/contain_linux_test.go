@@ -13,31 +13,76 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"curfew.example/resources/resourcetest"
 )
 
-func TestFrozenChildIsCode123AndNamed(t *testing.T) {
+// freezer makes a group of cgroup version 1 and returns its directory. What is frozen in it is
+// not ended by SIGKILL before it is thawed.
+func freezer(t *testing.T) (dir string, thaw func()) {
+	t.Helper()
 	dir, err := os.MkdirTemp("/sys/fs/cgroup/freezer", "curfew-test-")
 	if err != nil {
 		t.Skip("needs a freezer of cgroup version 1 that may be written: ", err)
 	}
-	state := filepath.Join(dir, "freezer.state")
+	thaw = func() {
+		assert.NoError(t, os.WriteFile(filepath.Join(dir, "freezer.state"), []byte("THAWED"), 0))
+	}
 	t.Cleanup(func() {
-		assert.NoError(t, os.WriteFile(state, []byte("THAWED"), 0))
+		thaw()
 		assert.Eventually(t, func() bool { return os.Remove(dir) == nil }, 5*time.Second, 5*time.Millisecond)
 	})
+	return dir, thaw
+}
+
+// cgroupOf is the cgroup of version 2 that a process is in, as /proc names it.
+func cgroupOf(t *testing.T, pid int) string {
+	t.Helper()
+	raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	require.NoError(t, err)
+	_, name, _ := strings.Cut(string(raw), "0::")
+	name, _, _ = strings.Cut(name, "\n")
+	return name
+}
+
+func TestFrozenChildIsCode123AndNamed(t *testing.T) {
+	for _, how := range []string{"", "guard", "group"} {
+		t.Run("contained by "+how, func(t *testing.T) { frozenChild(t, how) })
+	}
+}
+
+func frozenChild(t *testing.T, how string) {
+	const longest = 900 * time.Millisecond // limit, grace and force
+	dir, thaw := freezer(t)
 	report := filepath.Join(t.TempDir(), "report.json")
-	c := curfew(t, "exec", "-t", "0.5", "-k", "0.1", "--force", "0.3", "--report", report,
-		"sh", "-c", `sleep 100 & echo $! >`+dir+`/tasks; echo FROZEN >`+state+`; wait`)
-	start := time.Now()
+	cookie := "curfew-test-" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	c := curfew(t, "exec", "-t", "0.5", "-k", "0.1", "--force", "0.3", "--contain", how, "--report", report,
+		"sh", "-c", `sleep 100 & echo $! >`+dir+`/tasks; echo FROZEN >`+dir+`/freezer.state; wait`)
+	c.Env = append(os.Environ(), "CURFEW_TEST_COOKIE="+cookie)
+	start, plain := time.Now(), resourcetest.PlainTimer(longest)
 	require.NoError(t, c.Start())
 	assert.Equal(t, codeLeftover, exitCode(t, c))
-	assert.Less(t, time.Since(start), 3*time.Second)
+	took := time.Since(start)
+	assert.Less(t, took, longest+100*time.Millisecond+<-plain)
+
 	receipt := readReceipts(t, report)[0]
 	assert.Equal(t, "expired", receipt["outcome"])
 	left := receipt["leftover"].([]any)
 	require.Len(t, left, 1)
 	assert.Equal(t, "process sleep, started by sh", left[0].(map[string]any)["what"])
 	assert.InDelta(t, float64(400*time.Millisecond), receipt["lateness_ns"], float64(150*time.Millisecond))
+
+	// Who watches over it goes with it, and so does what it was kept in.
+	box := cgroupOf(t, int(left[0].(map[string]any)["pid"].(float64)))
+	if how != "group" {
+		assert.Len(t, withCookie(cookie), 2, "the sleeper and its guard")
+	}
+	thaw()
+	assert.Eventually(t, func() bool { return len(withCookie(cookie)) == 0 }, 5*time.Second, 5*time.Millisecond)
+	if strings.Contains(box, "/curfew-") {
+		assert.NoDirExists(t, "/sys/fs/cgroup"+box)
+		assert.NoDirExists(t, "/sys/fs/cgroup/unified"+box)
+	}
 }
 
 func TestReportNamesTheContainment(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -39,8 +40,8 @@ when it ends by itself is killed too, unless --leave is given; on Linux that hol
 has put itself into a session of its own as well.
 
 On Linux a guard process watches over the command: should curfew itself be killed, all of
-the command is killed at once, and should it be stopped, when the time is over. The report
-names how the command was contained: cgroup+guard, guard, and so on, the best there is;
+the command is killed at once, and should it be stopped, when the time is over. A guard
+stays behind while something is there that would not go (code 123). The report names how the command was contained: cgroup+guard, guard, and so on, the best there is;
 --contain demands one. In a PID namespace (namespace+guard) the command has no terminal.
 
 Signals that curfew gets (INT, TERM, HUP, QUIT, USR1, USR2, WINCH) are passed on.
@@ -131,7 +132,7 @@ func (d *done) aborted() bool {
 // sweep ends what the command's tree did not show: descendants that were given to this
 // process. It adds them to the receipt, and returns those that would not go.
 func (d *done) sweep(kin *family.Family, full *execReceipt) (found []resources.Leftover) {
-	ctx, cancel := context.WithTimeout(context.Background(), sweepLimit(d.receipt.Budget.Force))
+	ctx, cancel := context.WithTimeout(context.Background(), sweepLimit(d.receipt))
 	defer cancel()
 	swept := kin.Sweep(ctx)
 	full.Processes.Seen += swept.Seen
@@ -154,15 +155,18 @@ func (d *done) sweep(kin *family.Family, full *execReceipt) (found []resources.L
 	return found
 }
 
-// sweepLimit is how long a sweep waits for the killed.
-func sweepLimit(force time.Duration) time.Duration {
-	switch {
-	case force == timeoutpolicy.None:
+// sweepLeast is how long the killed have to go where the release has used up its time.
+const sweepLeast = 50 * time.Millisecond
+
+// sweepLimit is how long a sweep waits for the killed: what the release has left of its
+// time, so that the end does not come later than grace and force allow.
+func sweepLimit(r *actors.Receipt) time.Duration {
+	if r.Budget.Force == timeoutpolicy.None {
 		return 0
-	case force == 0: // never started
-		return timeoutpolicy.DefaultForce
 	}
-	return force
+	force := cmp.Or(r.Budget.Force, timeoutpolicy.DefaultForce) // 0: never started
+	left := max(r.Budget.Grace, 0) + force - r.Cleanup.Took
+	return max(sweepLeast, min(left, force))
 }
 
 // tellExec is tell for a command, whose own code or signal needs no words of ours. The

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"curfew.example/resources"
+	"curfew.example/resources/guard"
 )
 
 // sweepPause is how long a sweep waits for the killed before it looks again.
@@ -84,14 +86,15 @@ func (f *Family) Reap() {
 }
 
 // Sweep kills all children that have come since Adopt, and those that they leave behind,
-// until there are none or ctx ends. Call it when nobody else waits for a child any more.
+// until there are none or ctx ends. Guards are spared: one that is there still waits for what
+// would not go, and goes with it. Call it when nobody else waits for a child any more.
 func (f *Family) Sweep(ctx context.Context) Swept {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := Swept{}
 	killed := make(map[identity]bool)
 	for {
-		there := f.ours()
+		there := slices.DeleteFunc(f.ours(), isGuard)
 		for _, c := range there {
 			if c.state == 'Z' {
 				_, _ = unix.Wait4(c.pid, nil, unix.WNOHANG, nil)
@@ -103,11 +106,23 @@ func (f *Family) Sweep(ctx context.Context) Swept {
 		}
 		if len(there) == 0 || !pause(ctx) {
 			s.Seen = len(killed)
-			s.Left = leftovers(f.ours())
+			s.Left = leftovers(slices.DeleteFunc(f.ours(), isGuard))
 			s.Killed = s.Seen - len(s.Left)
 			return s
 		}
 	}
+}
+
+// isGuard reports whether c is this program as a guard: see package guard.
+func isGuard(c child) bool {
+	dir := "/proc/" + strconv.Itoa(c.pid)
+	args, err := os.ReadFile(dir + "/cmdline")
+	if err != nil || !bytes.HasPrefix(args, []byte(guard.Name+"\x00")) {
+		return false
+	}
+	self, err1 := os.Stat(guard.Self)
+	its, err2 := os.Stat(dir + "/exe")
+	return err1 == nil && err2 == nil && os.SameFile(self, its)
 }
 
 // pause reports whether there is time for another look.

@@ -193,6 +193,7 @@ func (k *guardKiller) hear(w guard.Word) {
 	switch {
 	case w.Started != nil:
 		k.main = w.Started.PID
+		k.hideInit()
 		if k.box != nil && !w.Started.Cgroup {
 			// The kernel would not have it there: it goes on without.
 			_ = k.box.Remove()
@@ -206,6 +207,17 @@ func (k *guardKiller) hear(w guard.Word) {
 		shut(k.over)
 	case w.Gone != nil:
 		k.last = w.Gone
+	}
+}
+
+// hideInit says of the first process of a namespace, the guard's only child, that it is part
+// of the guard and not of the command's tree.
+func (k *guardKiller) hideInit() {
+	if !k.plan.Namespace {
+		return
+	}
+	for _, pid := range proctree.Children(k.process.Pid) {
+		k.tree.Hide(pid)
 	}
 }
 

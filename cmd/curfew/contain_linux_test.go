@@ -46,7 +46,7 @@ func cgroupOf(t *testing.T, pid int) string {
 }
 
 func TestFrozenChildIsCode123AndNamed(t *testing.T) {
-	for _, how := range []string{"", "guard", "group"} {
+	for _, how := range []string{"", "guard", "namespace+guard", "group"} {
 		t.Run("contained by "+how, func(t *testing.T) { frozenChild(t, how) })
 	}
 }

@@ -38,6 +38,26 @@ func TestIntervalsAreThoseOfStrtod(t *testing.T) {
 	}
 }
 
+func FuzzInterval(f *testing.F) {
+	for _, seed := range []string{"5", "-0", ".5d", "1e-10000", "0x1p-4h", "-inf", "nan", "1.5s", "1e400m", "0x", "+.e1"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := gnutimeout.Interval(text)
+		if err != nil {
+			assert.ErrorContains(t, err, "invalid time interval")
+			assert.Zero(t, got)
+			return
+		}
+		assert.GreaterOrEqual(t, got, time.Duration(0))
+		// Only what is written as zero is no limit: what is too short is not.
+		number, _, _ := strings.Cut(strings.ToLower(text), "e")
+		if strings.ContainsAny(number, "123456789") && !strings.Contains(number, "x") {
+			assert.Positive(t, got)
+		}
+	})
+}
+
 func TestSignalsHaveNamesAndNumbers(t *testing.T) {
 	for s, want := range map[string]syscall.Signal{
 		"TERM": syscall.SIGTERM, "term": syscall.SIGTERM, "SIGTERM": syscall.SIGTERM, "sigterm": syscall.SIGTERM,

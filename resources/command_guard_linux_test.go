@@ -226,6 +226,45 @@ func TestCommandLimitsHoldFromTheStart(t *testing.T) {
 	}
 }
 
+// What comes between the limit of memory and the program may ask for no memory of its own.
+func TestMemoryLimitHoldsForLargeArgumentsAndSmallPrograms(t *testing.T) {
+	for _, how := range []string{"guard", "cgroup+guard", "namespace+guard"} {
+		if !commandCanHave(t, how) {
+			t.Log("not to be had here:", how)
+			continue
+		}
+		for _, most := range []int64{16 << 20, 64 << 20, 512 << 20} {
+			c := resources.Command{Path: "echo", Args: []string{"fine"}, Containment: how, MemoryMaxBytes: most}
+			for i := range 5000 {
+				c.Env = append(c.Env, "V"+strconv.Itoa(i)+"="+strings.Repeat("x", 200))
+			}
+			res, end := commandRun(t, c, commandBudget)
+			require.NoError(t, end.Err)
+			assert.Equal(t, "fine\n", string(res.Stdout))
+			assert.Empty(t, string(res.Stderr))
+
+			c.Path = "/nonexistent/x"
+			_, end = commandRun(t, c, commandBudget)
+			assert.ErrorIs(t, end.Err, os.ErrNotExist)
+			c.Path = "/etc/passwd"
+			_, end = commandRun(t, c, commandBudget)
+			assert.ErrorIs(t, end.Err, os.ErrPermission)
+		}
+	}
+}
+
+// The limit of open files is the caller's own, which Go raises for itself.
+func TestMemoryLimitLeavesTheOthersAsTheyWere(t *testing.T) {
+	ask := commandShell("ulimit -Sn; ulimit -Hn")
+	ask.Containment = "group"
+	want, end := commandRun(t, ask, commandBudget)
+	require.NoError(t, end.Err)
+	ask.Containment, ask.MemoryMaxBytes = "guard", 512<<20
+	got, end := commandRun(t, ask, commandBudget)
+	require.NoError(t, end.Err)
+	assert.Equal(t, string(want.Stdout), string(got.Stdout))
+}
+
 func TestStaleCgroupIsKilledAndRemovedAtTheNextStart(t *testing.T) {
 	if !commandCanHave(t, "cgroup") {
 		t.Skip("needs a cgroup of version 2 that may be written")

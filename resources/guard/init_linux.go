@@ -64,7 +64,7 @@ func exitedOf(ws unix.WaitStatus, used *unix.Rusage) *Exited {
 	e := &Exited{
 		Code:   -1,
 		UserNS: used.Utime.Nano(), SystemNS: used.Stime.Nano(),
-		MaxRSSBytes: used.Maxrss << 10,
+		MaxRSSBytes: int64(used.Maxrss) << 10,
 	}
 	if ws.Signaled() {
 		e.Signal = int(ws.Signal())

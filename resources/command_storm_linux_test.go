@@ -478,7 +478,8 @@ func stoppedRuntime(t *testing.T, how string, limit time.Duration) (late, slack 
 	require.Contains(t, string(status), ") T ", "it is stopped still")
 	require.NoError(t, runtime.Process.Signal(syscall.SIGCONT))
 	require.NoError(t, runtime.Wait())
-	assert.Empty(t, containSurvivors(cookie))
+	// All of the trees are dead. Their guards may need more than the force of a busy machine.
+	assert.Eventually(t, func() bool { return len(containSurvivors(cookie)) == 0 }, 5*time.Second, 5*time.Millisecond, "guards too")
 	return late, measured()
 }
 

@@ -21,6 +21,7 @@ type fetchConn struct {
 	owner   atomic.Pointer[fetchUse]
 	gone    bool // closed, or about to be
 	streams int  // uses that have an HTTP/2 stream on it
+	retired bool // its pool is closed: it goes with its last stream
 
 	http2         atomic.Bool
 	writing       atomic.Int32 // Writes under way
@@ -121,12 +122,15 @@ func (c *fetchConn) take(u *fetchUse) bool {
 // now on: the end of one stream is not the end of the others. It reports false, and
 // nothing can be written any more, when the end of its last owner has reached it, which
 // happens only behind a proxy: elsewhere the handshake has seen to it.
-func (c *fetchConn) join(shared bool) bool {
-	c.http2.Store(true)
+func (c *fetchConn) join(pool *fetchPool) bool {
+	if c.http2.CompareAndSwap(false, true) && pool.shared {
+		pool.streamed.add(c)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.streams++
-	if !shared || c.disown() {
+	c.retired = c.retired || pool.retired.Load()
+	if !pool.shared || c.disown() {
 		return true
 	}
 	_ = c.Conn.Close()
@@ -135,10 +139,24 @@ func (c *fetchConn) join(shared bool) bool {
 
 // leave takes a stream off.
 func (c *fetchConn) leave() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.http2.Load() {
-		c.streams--
+		c.part(func() { c.streams-- })
+	}
+}
+
+// retire says that the pool is closed.
+func (c *fetchConn) retire() { c.part(func() { c.retired = true }) }
+
+// part makes a change after which nobody may want the connection any more. net/http does
+// not see that: it tells a stream that is being ended from one that is used only later.
+func (c *fetchConn) part(change func()) {
+	c.mu.Lock()
+	change()
+	unwanted := c.retired && c.streams == 0 && !c.gone
+	c.gone = c.gone || unwanted
+	c.mu.Unlock()
+	if unwanted {
+		_ = c.abort()
 	}
 }
 

@@ -37,6 +37,7 @@ type fetchPool struct {
 	retired   atomic.Bool // closed: what becomes idle from now on is closed as well
 	doubts    fetchDoubts
 	standIn   fetchStandIn
+	streamed  fetchStreamed
 }
 
 // fetchPoolKey tells pools apart.
@@ -157,6 +158,7 @@ func (p *fetchPool) done() {
 func (p *fetchPool) Close() error {
 	p.retired.Store(true)
 	p.transport.CloseIdleConnections()
+	p.streamed.retire()
 	return p.standIn.Close()
 }
 
@@ -255,7 +257,7 @@ func (u *fetchUse) gotConn(info httptrace.GotConnInfo) {
 	u.stamp = c.stamp()
 	u.conn.Store(c)
 	if isHTTP2(info.Conn) {
-		u.lost = !c.join(u.pool.shared)
+		u.lost = !c.join(u.pool)
 	} else if u.ctx.Err() != nil || !c.take(u) {
 		_ = c.Close()
 	}

@@ -33,7 +33,7 @@ type hostile struct {
 	script peers.Script
 	run    client
 	want   fate
-	over   string // tls, unix: what the script's connection is made of; empty is tcp
+	over   string // tls, h2, unix: what the script's connection is made of; empty is tcp
 }
 
 // client makes ready to use a peer in its way. The peer's TLS, where it has any, is trusted.
@@ -378,11 +378,15 @@ func (h hostile) prepare(t *testing.T, sup *supervisor.Supervisor) (*peer, *prep
 	l, err := net.Listen(network, address)
 	require.NoError(t, err)
 	var trust *resources.TLS
-	if h.over == "tls" {
+	if h.over == "tls" || h.over == "h2" {
 		s := httptest.NewTLSServer(nil)
 		defer s.Close()
 		trust = &resources.TLS{RootCAs: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})}
-		l = tls.NewListener(l, &tls.Config{Certificates: s.TLS.Certificates})
+		config := &tls.Config{Certificates: s.TLS.Certificates}
+		if h.over == "h2" {
+			config.NextProtos = []string{"h2"}
+		}
+		l = tls.NewListener(l, config)
 	}
 	p := &peer{peers.Serve(l, h.script)}
 	t.Cleanup(p.Close)

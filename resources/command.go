@@ -267,8 +267,7 @@ func (c Command) begin(ctx context.Context, held *Held) (*process, *streams, err
 	}
 	p := newProcess(name, steps, k)
 	if _, force := held.Waits(); force > 0 {
-		// A little less than all of it, so that the names of those left come in time.
-		p.waits = min(killWait, force*4/5)
+		p.waits = forceWait(force)
 	}
 	if err := held.Keep(streams.kept); err != nil {
 		streams.abandon()

@@ -93,6 +93,31 @@ func TestFrozenChildIsNamedAndCountedLater(t *testing.T) {
 	}
 }
 
+func TestForceIsWaitedForAsLongAsTheBudgetSays(t *testing.T) {
+	freeze, thaw := freezer(t)
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	c := commandShell("sleep 100 & echo $!; wait")
+	c.Stdout = w
+	thawed := make(chan struct{})
+	// Ends when the child, frozen at first, has been thawed; received from below.
+	go func() {
+		defer r.Close()
+		defer close(thawed)
+		buf := make([]byte, 32)
+		n, _ := r.Read(buf)
+		pid, _ := strconv.Atoi(strings.TrimSpace(string(buf[:n])))
+		freeze(pid)
+		time.Sleep(1500 * time.Millisecond) // a second more than limit and grace
+		thaw()
+	}()
+	end := resourcetest.Drive(t.Context(), resources.Of(c), timeoutpolicy.Budget{Limit: 300 * time.Millisecond, Grace: 100 * time.Millisecond, Force: 20 * time.Second}, nil)
+	require.NoError(t, w.Close())
+	<-thawed
+	assert.Empty(t, end.Report.Left())
+	assert.Less(t, end.Late, 5*time.Second, "and no longer than it takes")
+}
+
 // guardOf finds the guard that is this process's child.
 func guardOf(t *testing.T) int {
 	t.Helper()

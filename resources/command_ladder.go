@@ -12,10 +12,11 @@ import (
 )
 
 const (
-	// killWait is how long Force waits for the dead. It is a little less than the
-	// default budget for force, so that the names of those left come in time; a
-	// longer budget is not used up.
+	// killWait is how long Force waits for the dead where no budget is known: see forceWait.
 	killWait = 800 * time.Millisecond
+
+	// forceSpare is the most that Force leaves of its budget.
+	forceSpare = 200 * time.Millisecond
 
 	// killAgain is how often Force kills anew, for what was forked meanwhile.
 	killAgain = 20 * time.Millisecond
@@ -265,8 +266,13 @@ func (p *process) goneWithin(ctx context.Context, d time.Duration) bool {
 	return p.killer.gone(ctx)
 }
 
-// force kills all that can be reached until nothing is left, for killWait at most, or for
-// most of the budget where that is shorter.
+// forceWait is how long Force waits for the dead: a little less than its budget, so that the
+// names of those left come in time.
+func forceWait(budget time.Duration) time.Duration {
+	return budget - min(budget/5, forceSpare)
+}
+
+// force kills all that can be reached until nothing is left, for most of the budget.
 func (p *process) force() error {
 	if p.never() {
 		return nil

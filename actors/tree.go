@@ -138,6 +138,7 @@ func (t *tree) started(now time.Time) {
 	deadline := sooner(t.limit, now, t.spec.Limit)
 	t.roster.deadline = deadline
 	if !deadline.IsZero() {
+		t.roster.limit = deadline.Sub(now)
 		t.expiry = time.AfterFunc(deadline.Sub(now), func() { t.post(&treeExpire{}) })
 	}
 	for _, child := range t.spec.Children {
@@ -246,9 +247,9 @@ func (t *tree) start(c actor.Context, m *member, now time.Time) {
 	b.deadline = sooner(t.roster.deadline, now, m.Limit)
 	switch {
 	case m.Service != nil:
-		b.limb = newService(path, m.Child, t.values, b.deadline)
+		b.limb = newService(path, m.Child, t.values, now, b.deadline)
 	case m.Props != nil:
-		b.limb = newPlain(t.rt.system, path, m.Child, b.deadline)
+		b.limb = newPlain(t.rt.system, path, m.Child, now, b.deadline)
 	default:
 		b.limb = newTree(t.rt, *m.Tree, path, t.values, t.roster.deadline)
 	}

@@ -73,7 +73,7 @@ var (
 // context.DeadlineExceeded, and the cause of the contexts that ended with it.
 type LimitError struct {
 	Path  string
-	Limit time.Duration
+	Limit time.Duration // what that run was given: its own limit, or what was left of one above it
 }
 
 // Error names the child.

@@ -21,7 +21,7 @@ type plain struct {
 	system   *actor.ActorSystem
 	path     string
 	child    *actor.Props
-	limit    time.Duration // for the error when deadline has come
+	limit    time.Duration // what it was given until deadline, for the error
 	deadline time.Time     // zero: none
 	shutdown time.Duration
 
@@ -42,10 +42,10 @@ type plain struct {
 	gone   *straggler // once it was given up
 }
 
-func newPlain(system *actor.ActorSystem, path string, c Child, deadline time.Time) *plain {
+func newPlain(system *actor.ActorSystem, path string, c Child, now, deadline time.Time) *plain {
 	return &plain{
 		system: system, path: path, child: c.Props,
-		limit: c.Limit, deadline: deadline, shutdown: shutdownOf(c.Shutdown),
+		limit: deadline.Sub(now), deadline: deadline, shutdown: shutdownOf(c.Shutdown),
 		ready: make(chan struct{}), back: make(chan struct{}), hurry: make(chan struct{}, 1),
 	}
 }

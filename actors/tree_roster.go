@@ -21,7 +21,7 @@ type roster struct {
 	window   window
 	backoff  Backoff
 	shutdown time.Duration  // the budget for an end that it decides itself
-	limit    time.Duration  // for the error when deadline has come
+	limit    time.Duration  // what it was given until deadline, for the error
 	deadline time.Time      // of the whole; zero: none
 	random   func() float64 // for the back-off's jitter
 
@@ -103,7 +103,7 @@ func newRoster(path string, t Tree, deadline time.Time, random func() float64) *
 	return &roster{
 		path: path, strategy: t.Strategy, auto: t.AutoShutdown,
 		window: newWindow(t.Intensity, t.Period), backoff: t.Backoff,
-		shutdown: shutdownOf(t.Shutdown), limit: t.Limit, deadline: deadline, random: random,
+		shutdown: shutdownOf(t.Shutdown), deadline: deadline, random: random,
 	}
 }
 

@@ -27,7 +27,7 @@ type service struct {
 	path     string
 	serve    Service
 	values   context.Context // of the tree, without its end
-	limit    time.Duration   // for the error when deadline has come
+	limit    time.Duration   // what it was given until deadline, for the error
 	deadline time.Time       // zero: none
 	shutdown time.Duration
 
@@ -49,10 +49,10 @@ type service struct {
 	isBack bool
 }
 
-func newService(path string, c Child, values context.Context, deadline time.Time) *service {
+func newService(path string, c Child, values context.Context, now, deadline time.Time) *service {
 	return &service{
 		path: path, serve: c.Service, values: values,
-		limit: c.Limit, deadline: deadline, shutdown: shutdownOf(c.Shutdown),
+		limit: deadline.Sub(now), deadline: deadline, shutdown: shutdownOf(c.Shutdown),
 		back: make(chan struct{}), hurry: make(chan struct{}, 1),
 	}
 }

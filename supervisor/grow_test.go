@@ -147,6 +147,28 @@ func TestALeafIsGrantedWhatIsLeftOfTheWhole(t *testing.T) {
 	}, supervisor.WithPolicy(timeoutpolicy.Remaining()))
 }
 
+func TestALimitThatIsOverIsTheOneThatHeld(t *testing.T) {
+	bubble(t, func(t *testing.T, sup *supervisor.Supervisor) {
+		causes := make(chan error, 2)
+		tells := supervisor.ServiceFunc(func(ctx context.Context) error {
+			<-ctx.Done()
+			causes <- context.Cause(ctx)
+			return nil
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		g, err := sup.Grow(ctx, supervisor.Tree{Name: "top", Children: []supervisor.Child{
+			{Name: "none", Service: tells},
+			{Name: "longer", Service: tells, Limit: time.Hour},
+		}})
+		require.NoError(t, err)
+		assert.ErrorContains(t, g.Wait(), "top: timeout exceeded: its limit of 20s is over")
+		for range 2 {
+			assert.ErrorContains(t, <-causes, "its limit of 20s is over")
+		}
+	})
+}
+
 func TestAnExpirySpendsNoRestart(t *testing.T) {
 	bubble(t, func(t *testing.T, sup *supervisor.Supervisor) {
 		var runs, own atomic.Int64

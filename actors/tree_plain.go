@@ -82,7 +82,7 @@ func (p *plain) spawn() {
 		p.failed(err)
 		p.childGone()
 	case asked:
-		p.system.Root.Stop(pid)
+		p.stopActor(pid)
 	}
 }
 
@@ -97,9 +97,19 @@ func (p *plain) produce() (pid *actor.PID, err error) {
 	pprof.SetGoroutineLabels(labels) // the goroutine ends with spawn
 	props := p.child.Clone(actor.WithReceiverMiddleware(p.contain(labels)))
 	worksFor(func() {
-		pid, err = actor.DefaultSpawner(p.system, p.self.Id+"/actor", props, underProcess{p.system.Root, p.self})
+		pid, err = spawnerOf()(p.system, p.self.Id+"/actor", props, underProcess{p.system.Root, p.self})
 	})
 	return pid, err
+}
+
+// spawnerOf returns what spawns by the Props' own spawn function where they have one, as a
+// router's have: protoactor shows it to nobody but at the end of a chain of middleware.
+func spawnerOf() (spawn actor.SpawnFunc) {
+	actor.PropsFromFunc(nil, actor.WithSpawnMiddleware(func(last actor.SpawnFunc) actor.SpawnFunc {
+		spawn = last
+		return last
+	}))
+	return spawn
 }
 
 // underProcess is the parent context that protoactor's spawner asks for its Self alone.
@@ -200,8 +210,22 @@ func (p *plain) halt(until time.Time, why func()) {
 	// The supervisor waits for it: no longer than until.
 	go p.await()
 	if pid != nil {
-		p.system.Root.Stop(pid)
+		p.stopActor(pid)
 	}
+}
+
+// stopActor asks the actor to stop. The Stop of a process that is not protoactor's own may
+// wait, a router's for up to ten seconds, and this is the supervisor's goroutine.
+func (p *plain) stopActor(pid *actor.PID) {
+	process, _ := p.system.ProcessRegistry.Get(pid)
+	if _, own := process.(*actor.ActorProcess); own {
+		p.system.Root.Stop(pid)
+		return
+	}
+	go func() { // await waits for the actor, not for this
+		defer func() { _ = recover() }() // an actor that does not go is named
+		process.Stop(pid)
+	}()
 }
 
 // await waits for the actor to go, until it is given up.

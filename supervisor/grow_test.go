@@ -316,6 +316,46 @@ func TestPlainActorsAreSupervisedByOurRules(t *testing.T) {
 	})
 }
 
+// slowStop is a process whose Stop waits, as a router's does.
+type slowStop struct{ actor.Process }
+
+func (s slowStop) Stop(pid *actor.PID) {
+	time.Sleep(10 * time.Second)
+	s.Process.Stop(pid)
+}
+
+func TestPropsThatSpawnInTheirOwnWayDoSo(t *testing.T) {
+	bubble(t, func(t *testing.T, sup *supervisor.Supervisor) {
+		var spawned atomic.Int64
+		props := plainProps(func(actor.Context) {}).Configure(actor.WithSpawnFunc(
+			func(system *actor.ActorSystem, id string, props *actor.Props, parent actor.SpawnerContext) (*actor.PID, error) {
+				spawned.Add(1)
+				inner, err := actor.DefaultSpawner(system, id+"/inner", props, parent)
+				if err != nil {
+					return nil, err
+				}
+				process, _ := system.ProcessRegistry.Get(inner)
+				pid, _ := system.ProcessRegistry.Add(slowStop{process}, id)
+				return pid, nil
+			}))
+		g := grow(t, sup, supervisor.Tree{Children: []supervisor.Child{{Name: "pool", Props: props}, {Name: "well", Service: faithful()}}})
+		synctest.Wait()
+		assert.Equal(t, int64(1), spawned.Load())
+		start := time.Now()
+		stopped := make(chan error)
+		go func() { stopped <- g.StopChild("pool") }()
+		synctest.Wait()
+		require.NoError(t, g.Restart("well"))
+		assert.Zero(t, time.Since(start), "a Stop that waits blocks nobody")
+		var stop *supervisor.StopError
+		require.ErrorAs(t, <-stopped, &stop)
+		assert.Equal(t, supervisor.DefaultShutdown, time.Since(start))
+		time.Sleep(time.Minute)
+		assert.Empty(t, sup.Leftovers())
+		require.NoError(t, g.Stop(0))
+	})
+}
+
 func TestAProducerThatPanicsOrHangsIsNoMatter(t *testing.T) {
 	bubble(t, func(t *testing.T, sup *supervisor.Supervisor) {
 		g := grow(t, sup, supervisor.Tree{Name: "top", Children: []supervisor.Child{

@@ -39,11 +39,12 @@ type askKey struct {
 
 // job is one request of a peer, until its answer is on the wire.
 type job struct {
-	in     *inbound
-	key    askKey
-	sender *actor.PID
-	kind   any
-	free   func() // gives its slot back; may be called by many, and again
+	in         *inbound
+	key        askKey
+	sender     *actor.PID
+	kind       any
+	supervisor *actor.PID // whom it was passed on to; Serve may name another meanwhile
+	free       func()     // gives its slot back; may be called by many, and again
 }
 
 // Messages of the node to its gateway.
@@ -97,9 +98,7 @@ func (g *gateway) Receive(c actor.Context) {
 }
 
 func (g *gateway) serve(c actor.Context, msg *serve) {
-	if g.supervisor != nil {
-		c.Unwatch(g.supervisor)
-	}
+	// One that is replaced stays watched: it may have requests under way.
 	g.supervisor, g.allow = msg.supervisor, msg.allow
 	if g.supervisor != nil {
 		c.Watch(g.supervisor)
@@ -123,9 +122,9 @@ func (g *gateway) request(c actor.Context, msg *curfewv1.Request) {
 		return
 	}
 	g.lastID++
-	ask.ID = g.lastID
+	ask.ID, j.supervisor = g.lastID, g.supervisor
 	g.jobs[ask.ID], g.asked[j.key] = j, ask.ID
-	c.Request(g.supervisor, ask)
+	c.Request(j.supervisor, ask)
 }
 
 // translate makes a request for the supervisor of a peer's, if that may be asked for.
@@ -164,7 +163,7 @@ func (g *gateway) cancel(c actor.Context, msg *curfewv1.Cancel) {
 	from := c.Sender()
 	key := askKey{streamOf(c), from.GetAddress(), from.GetId(), msg.GetId()}
 	if id, ok := g.asked[key]; ok {
-		c.Request(g.supervisor, &actors.Cancel{ID: id})
+		c.Request(g.jobs[id].supervisor, &actors.Cancel{ID: id})
 	}
 }
 
@@ -205,7 +204,7 @@ func (g *gateway) stop(c actor.Context, which func(*job) bool) {
 		if which(j) {
 			delete(g.jobs, id)
 			delete(g.asked, j.key)
-			c.Request(g.supervisor, &actors.Cancel{ID: id})
+			c.Request(j.supervisor, &actors.Cancel{ID: id})
 			j.free()
 		}
 	}
@@ -213,19 +212,20 @@ func (g *gateway) stop(c actor.Context, which func(*job) bool) {
 
 // supervisorGone answers what the supervisor no longer will.
 func (g *gateway) supervisorGone(who *actor.PID) {
-	if !who.Equal(g.supervisor) {
-		return
+	if who.Equal(g.supervisor) {
+		g.supervisor = nil
 	}
-	g.supervisor = nil
-	for id := range g.jobs {
-		g.answered(&actors.Response{ID: id, Err: actors.ErrClosed})
+	for id, j := range g.jobs {
+		if who.Equal(j.supervisor) {
+			g.answered(&actors.Response{ID: id, Err: actors.ErrClosed})
+		}
 	}
 }
 
 // drain stops everything; the answers say so.
 func (g *gateway) drain(c actor.Context) {
-	for id := range g.jobs {
-		c.Request(g.supervisor, &actors.Cancel{ID: id})
+	for id, j := range g.jobs {
+		c.Request(j.supervisor, &actors.Cancel{ID: id})
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"curfew.example/actors"
 	"curfew.example/actors/remote"
 	"curfew.example/resources"
+	"curfew.example/supervisor"
 )
 
 func TestAbsentPeerIsNoticedAtOnce(t *testing.T) {
@@ -91,6 +92,40 @@ func TestKilledAskerHasItsRequestsStopped(t *testing.T) {
 		return after.Live == 0 && after.Goroutines <= before.Goroutines+8 && after.FDs <= before.FDs+2
 	}, 5*time.Second, 20*time.Millisecond, "before %+v", before)
 	server.close()
+}
+
+func TestASupervisorThatIsReplacedKeepsWhatItHasUnderWay(t *testing.T) {
+	if alone(t) {
+		return
+	}
+	issue := authority(t)
+	n := startNode(t, remote.Config{TLS: issue()})
+	serve := func() *supervisor.Supervisor {
+		sup, err := supervisor.Start(supervisor.Under(n.System().Root))
+		require.NoError(t, err)
+		require.NoError(t, n.Serve(sup.PID(), *loopback()))
+		return sup
+	}
+	url, hung, ended := site(t)
+	first := serve()
+	asker := startChild(t, childConf{TLS: issue(), Ask: n.Address(), URL: url + "/hang"})
+	<-hung
+	second := serve()
+	start := time.Now()
+	asker.kill()
+	<-ended
+	assert.Less(t, time.Since(start), time.Second, "the asker's death reaches the one that has its request")
+
+	asker = startChild(t, childConf{TLS: issue(), Ask: n.Address(), URL: url + "/hang"})
+	<-hung
+	require.NoError(t, n.Serve(nil, remote.Allow{}))
+	require.NoError(t, first.Close())
+	assert.Empty(t, ended, "the other's end is no end of it")
+	start = time.Now()
+	asker.kill()
+	<-ended
+	assert.Less(t, time.Since(start), time.Second)
+	require.NoError(t, second.Close())
 }
 
 func TestSilentAddressIsGivenUpByDeadlineAndGrace(t *testing.T) {

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,7 +45,7 @@ class Handler(SimpleXMLRPCRequestHandler):
         super().do_POST()
 
 class Server(socketserver.ThreadingMixIn, SimpleXMLRPCServer):
-    daemon_threads = True
+    daemon_threads, request_queue_size = True, 128
     def handle_error(self, request, address):
         pass
 
@@ -68,7 +70,7 @@ def drip():
         say("closed")
     return 1
 
-server = Server(("127.0.0.1", 0), Handler, allow_none=True, logRequests=False)
+server = Server(("127.0.0.1", int(sys.argv[2])), Handler, allow_none=True, logRequests=False)
 server.register_function(lambda x: x, "echo")
 server.register_function(hang, "hang")
 server.register_function(drip, "drip")
@@ -118,10 +120,20 @@ func needs(t testing.TB, name string) {
 // startPython starts the server, speaking the given version of HTTP.
 func startPython(t testing.TB, proto string) (p *process, url string) {
 	t.Helper()
-	p = run(t, "python3", "-c", pythonServer, proto)
+	p = run(t, "python3", "-c", pythonServer, proto, "0")
 	port, ok := strings.CutPrefix(receive(t, p.lines, "the port"), "port ")
 	require.True(t, ok)
 	return p, "http://127.0.0.1:" + port + "/RPC2"
+}
+
+// startPythonAt starts it where another has been.
+func startPythonAt(t testing.TB, proto, at string) *process {
+	t.Helper()
+	u, err := url.Parse(at)
+	require.NoError(t, err)
+	p := run(t, "python3", "-c", pythonServer, proto, u.Port())
+	require.Equal(t, "port "+u.Port(), receive(t, p.lines, "the port"))
+	return p
 }
 
 func open(t testing.TB, sup *supervisor.Supervisor, x resources.XMLRPC) *resources.XMLRPCSession {
@@ -254,9 +266,12 @@ func TestSeedS17ClosingTheSessionEndsItsCalls(t *testing.T) {
 	require.NoError(t, session.Close())
 }
 
-// startSupervisord starts a real supervisord with a program that takes a minute to count
-// as started, and returns its socket.
-func startSupervisord(t testing.TB) string {
+// supervisord is where a real supervisord works.
+type supervisord struct{ conf, socket string }
+
+// newSupervisord prepares for one with two programs, of which one takes a minute to count
+// as started.
+func newSupervisord(t testing.TB) supervisord {
 	t.Helper()
 	// The path of a unix socket may not be longer than some hundred bytes, which that of
 	// t.TempDir can be.
@@ -285,15 +300,39 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 command=sleep 1000
 autostart=false
 startsecs=60
+
+[program:quick]
+command=sleep 1000
+autostart=false
 `, socket, dir)), 0o600))
-	p := run(t, "supervisord", "-c", conf)
+	return supervisord{conf, socket}
+}
+
+// start starts it. One that was killed before has left its socket, which says nothing.
+func (d supervisord) start(t testing.TB) *process {
+	t.Helper()
+	p := run(t, "supervisord", "-c", d.conf)
+	eventually(t, func() bool {
+		conn, err := net.Dial("unix", d.socket)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	}, "supervisord's socket")
+	return p
+}
+
+// startSupervisord starts a supervisord that ends in order, and returns its socket.
+func startSupervisord(t testing.TB) string {
+	t.Helper()
+	d := newSupervisord(t)
+	p := d.start(t)
 	t.Cleanup(func() {
 		// Asked to end, it ends its programs first.
 		assert.NoError(t, p.Process.Signal(syscall.SIGTERM))
 		receive(t, p.ended, "supervisord's end")
 	})
-	eventually(t, func() bool { _, err := os.Stat(socket); return err == nil }, "supervisord's socket")
-	return socket
+	return d.socket
 }
 
 func TestSeedS17SupervisordServesTheNextCallAfterAnExpiry(t *testing.T) {

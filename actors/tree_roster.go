@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"time"
@@ -28,6 +29,7 @@ type roster struct {
 	members []*member // in start order
 	queue   []*member // to be stopped, the last first
 	current *member   // of the queue: asked, and waited for before the next is
+	coming  []*member // to be started together, and some that no longer are
 	active  int       // running or stopping
 	born    uint64
 
@@ -48,6 +50,7 @@ type member struct {
 	next     next      // what becomes of it when it has stopped or gone
 	due      time.Time // of waiting: no start before
 	doomed   bool      // in the queue
+	coming   bool      // among those of that name
 	row      int       // restarts in a row, for the back-off
 	restarts int       // those that were counted
 	expiries int       // those that were not
@@ -346,6 +349,10 @@ func later(due, now time.Time) time.Time {
 // again has m started at due, or, if it is stuck, once it has gone.
 func (r *roster) again(m *member, due, now time.Time) {
 	m.next, m.due = nextAgain, due
+	if r.strategy != OneForOne && !m.coming {
+		m.coming = true
+		r.coming = append(r.coming, m)
+	}
 	if m.state == memberStuck {
 		return
 	}
@@ -370,14 +377,15 @@ func (r *roster) remove(m *member) {
 
 // index finds m among the members, which are in order.
 func (r *roster) index(m *member) int {
-	i, ok := slices.BinarySearchFunc(r.members, m.born, func(x *member, born uint64) int {
-		return int(x.born) - int(born)
-	})
+	i, ok := slices.BinarySearchFunc(r.members, m, byBirth)
 	if !ok {
 		return -1
 	}
 	return i
 }
+
+// byBirth compares members by when they came.
+func byBirth(a, b *member) int { return cmp.Compare(a.born, b.born) }
 
 // advance goes on with what is under way: the queue, then the end or the starts.
 func (r *roster) advance(now time.Time) {
@@ -427,24 +435,26 @@ func (r *roster) stop(m *member, now time.Time) {
 	r.emit(s)
 }
 
-// startTogether starts all that wait, in start order, when the last back-off is over.
+// startTogether starts all that wait, in start order, when the last back-off is over. It
+// looks at nobody else: there may be thousands.
 func (r *roster) startTogether(now time.Time) {
-	var waiting []*member
-	due := now
-	for _, m := range r.members {
-		if m.state == memberWaiting {
-			waiting = append(waiting, m)
+	due, waiting := now, false
+	r.coming = slices.DeleteFunc(r.coming, func(m *member) bool {
+		m.coming = m.next == nextAgain && (m.state == memberWaiting || m.state == memberStuck)
+		if m.coming { // one that is stuck holds the others up no longer than its back-off
+			due, waiting = later(m.due, due), waiting || m.state == memberWaiting
 		}
-		if m.next == nextAgain { // one that is stuck holds the others up no longer than this
-			due = later(m.due, due)
-		}
-	}
-	if len(waiting) > 0 && due.After(now) {
+		return !m.coming
+	})
+	if waiting && due.After(now) {
 		r.emit(step{do: stepWake, at: due})
 		return
 	}
-	for _, m := range waiting {
-		r.start(m, now)
+	slices.SortFunc(r.coming, byBirth)
+	for _, m := range r.coming {
+		if m.state == memberWaiting {
+			r.start(m, now)
+		}
 	}
 }
 

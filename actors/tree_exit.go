@@ -16,7 +16,7 @@ const (
 	ReasonNormal          // Serve returned nil, an actor stopped itself, a tree ended by its AutoShutdown
 	ReasonShutdown        // it was stopped
 	ReasonError           // Serve returned an error
-	ReasonPanic           // Serve or a handler panicked, or Serve's goroutine exited
+	ReasonPanic           // Serve, a handler or a producer panicked, or ended its goroutine
 	ReasonGaveUp          // a tree's restarts exceeded its intensity
 
 	// ReasonExpired: its limit is over, or Serve returned a timeout (an error that is

@@ -69,9 +69,23 @@ func (p *plain) exit() Exit {
 	return p.out
 }
 
-// spawn makes the actor, and stops it at once if that was asked for meanwhile.
+// spawn makes the actor. Its producer may end the goroutine.
 func (p *plain) spawn() {
-	pid, err := p.produce()
+	var pid *actor.PID
+	var err error
+	returned := false
+	defer func() {
+		if !returned {
+			err = panicked(nil)
+		}
+		p.spawned(pid, err)
+	}()
+	pid, err = p.produce()
+	returned = true
+}
+
+// spawned takes over the actor, and stops it at once if that was asked for meanwhile.
+func (p *plain) spawned(pid *actor.PID, err error) {
 	p.mu.Lock()
 	p.pid = pid
 	asked := !p.asked.IsZero()
@@ -126,24 +140,47 @@ func (p *plain) contain(labels context.Context) actor.ReceiverMiddleware {
 	return func(next actor.ReceiverFunc) actor.ReceiverFunc {
 		return func(c actor.ReceiverContext, env *actor.MessageEnvelope) {
 			pprof.SetGoroutineLabels(labels)
-			defer p.recovered(env.Message)
+			returned := false
+			defer p.recovered(c, env.Message, &returned)
 			worksFor(func() { next(c, env) })
+			returned = true
 		}
 	}
 }
 
-func (p *plain) recovered(msg any) {
+func (p *plain) recovered(c actor.ReceiverContext, msg any, returned *bool) {
 	pprof.SetGoroutineLabels(context.Background())
-	v := recover()
-	if v == nil {
+	if *returned {
 		return
 	}
-	p.failed(panicked(v))
+	v := recover()
+	ours := p.self.Equal(c.Parent()) // not so a pool's routee, which is its router's affair
+	if ours {
+		p.failed(panicked(v))
+	}
+	if v == nil {
+		if ours {
+			p.exited(c)
+		}
+		return
+	}
 	switch msg.(type) {
 	case *actor.Stopping, *actor.Stopped:
 	default:
 		panic(v) // for protoactor, which suspends the mailbox and sends us a Failure
 	}
+}
+
+// exited takes in that the actor's goroutine ends (runtime.Goexit). Its mailbox ends with
+// it, so no stop would ever reach it: there is no actor any more.
+func (p *plain) exited(c actor.ReceiverContext) {
+	if full, ok := c.(actor.Context); ok {
+		for _, child := range full.Children() {
+			p.system.Root.Stop(child)
+		}
+	}
+	p.system.ProcessRegistry.Remove(c.Self())
+	p.childGone()
 }
 
 // failed books the first thing that went wrong.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -311,6 +312,46 @@ func TestPlainActorsAreSupervisedByOurRules(t *testing.T) {
 		time.Sleep(time.Minute)
 		assert.Empty(t, sup.Leftovers())
 		assert.Equal(t, started.Load(), stopped.Load())
+		require.NoError(t, sup.Close())
+		time.Sleep(time.Second)
+	})
+}
+
+func TestAPlainActorThatEndsItsGoroutineIsStartedAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		system := actors.NewSystem(nil)
+		sup, err := supervisor.Start(supervisor.Under(system.Root))
+		require.NoError(t, err)
+		var produced atomic.Int64
+		var below *actor.PID
+		handle := func(c actor.Context) {
+			if c.Message() == "exit" {
+				below = c.Spawn(actor.PropsFromFunc(func(actor.Context) {}))
+				runtime.Goexit()
+			}
+		}
+		g := grow(t, sup, supervisor.Tree{Intensity: 5, Backoff: supervisor.Backoff{First: timeoutpolicy.None}, Children: []supervisor.Child{
+			{Name: "a", Props: actor.PropsFromProducer(func() actor.Actor {
+				if produced.Add(1) == 2 {
+					runtime.Goexit()
+				}
+				return &plainActor{handle}
+			})},
+		}})
+		pid, err := g.PID(t.Context(), "a")
+		require.NoError(t, err)
+		system.Root.Send(pid, "exit")
+		synctest.Wait()
+		v := g.View().Children[0]
+		assert.Equal(t, []any{"running", 2, "panic"}, []any{v.State, v.Restarts, v.Reason}, "by its handler, and by its producer")
+		assert.Contains(t, v.Error, "Goexit")
+		for _, gone := range []*actor.PID{pid, below} {
+			_, there := system.ProcessRegistry.GetLocal(gone.Id)
+			assert.False(t, there, "%s is still there", gone)
+		}
+		start := time.Now()
+		require.NoError(t, g.Stop(0))
+		assert.Zero(t, time.Since(start))
 		require.NoError(t, sup.Close())
 		time.Sleep(time.Second)
 	})

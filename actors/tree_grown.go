@@ -118,7 +118,10 @@ func (g *Grown) Done() <-chan struct{} { return g.tree.done }
 // joined to it where children would not go.
 func (g *Grown) Wait() error {
 	<-g.tree.done // as long as the tree runs: the caller asked for it
-	return errors.Join(g.tree.exit().Err, g.unstopped())
+	if err := g.tree.exit().Err; err != nil {
+		return errors.Join(err, g.unstopped())
+	}
+	return g.unstopped() // as it is: joined to nothing it would not print its stacks
 }
 
 // unstopped reports what had not gone when the tree had stopped. The stacks are taken by

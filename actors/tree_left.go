@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"runtime/pprof"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -173,11 +174,12 @@ const markFrame = "actors.worksFor"
 
 // labelIn reads a label from a block of the profile: # labels: {"key":"value", …}.
 func labelIn(block, key string) string {
-	_, after, found := strings.Cut(block, `"`+key+`":"`)
+	_, after, found := strings.Cut(block, `"`+key+`":`)
 	if !found {
 		return ""
 	}
-	value, _, _ := strings.Cut(after, `"`)
+	quoted, _ := strconv.QuotedPrefix(after)
+	value, _ := strconv.Unquote(quoted)
 	return value
 }
 

@@ -91,6 +91,20 @@ func TestTheShutdownBudgetHoldsAndTheReportNamesWhoeverWouldNotGo(t *testing.T) 
 	})
 }
 
+func TestTheStackIsFoundWhateverTheNameHolds(t *testing.T) {
+	bubble(t, func(t *testing.T, sup *supervisor.Supervisor) {
+		tree := supervisor.Tree{Name: `"top" \`}
+		for _, name := range []string{`a "quoted" one`, `back\slash`, "größer", "{}:,  ", "plain"} {
+			tree.Children = append(tree.Children, supervisor.Child{Name: name, Service: stubbornFor(time.Minute)})
+		}
+		g := grow(t, sup, tree)
+		synctest.Wait()
+		assert.Len(t, stuckIn(t, g.Stop(time.Second)), 5)
+		text := fmt.Sprintf("%+v", g.Wait())
+		assert.Equal(t, 5, strings.Count(text, "grow_test.go"), "Wait's error has them, too:\n%s", text)
+	})
+}
+
 func TestTheShutdownBudgetHoldsByTheClock(t *testing.T) {
 	sup, err := supervisor.Start()
 	require.NoError(t, err)

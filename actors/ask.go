@@ -88,7 +88,7 @@ func waited(since string) time.Duration {
 }
 
 // Within wraps msg in an envelope that carries the budget d: for Send and Request, when no
-// answer is waited for with Ask.
+// answer is waited for with Ask. A supervisor keeps to it as a Budgeted actor does.
 func Within(msg any, sender *actor.PID, d time.Duration) *actor.MessageEnvelope {
 	env := &actor.MessageEnvelope{Message: msg, Sender: sender}
 	env.SetHeader(headerRemaining, strconv.FormatInt(int64(d), 10))

@@ -232,6 +232,47 @@ func TestTheLeafIsGrantedWhatTheFirstLeft(t *testing.T) {
 	})
 }
 
+// slowSpec is a use that keeps the supervisor's mailbox waiting, as no kind should.
+type slowSpec struct{ resources.Use }
+
+func (s slowSpec) Spec() (resources.Spec, error) {
+	time.Sleep(2 * time.Second)
+	return s.Use.Spec()
+}
+
+func TestASupervisorKeepsToTheBudgetOfTheEnvelope(t *testing.T) {
+	inSystem(t, func(t *testing.T, system *actor.ActorSystem) {
+		rt, err := actors.Start(system.Root, actors.Config{})
+		require.NoError(t, err)
+		var ran atomic.Int32
+		use := resources.Of(resources.Func(func(context.Context) (int, error) { return int(ran.Add(1)), nil }))
+		answers := make(chan *actors.Response, 3)
+		self := spawn(system, func(c actor.Context) {
+			if resp, ok := c.Message().(*actors.Response); ok {
+				answers <- resp
+			}
+		})
+		send := func(req *actors.Request, d time.Duration) {
+			system.Root.Send(rt.PID(), actors.Within(req, self, d))
+		}
+		send(&actors.Request{ID: 1, Use: slowSpec{use}}, 10*time.Second)
+		synctest.Wait() // the mailbox is taken for two seconds
+		send(&actors.Request{ID: 2, Use: use}, time.Second)
+		send(&actors.Request{ID: 3, Use: use, Remaining: time.Minute}, 5*time.Second)
+		got := map[uint64]*actors.Response{}
+		for range 3 {
+			resp := <-answers
+			got[resp.ID] = resp
+		}
+		require.NoError(t, got[1].Err)
+		assert.ErrorIs(t, got[2].Err, timeoutpolicy.ErrTooLate, "it expired in the mailbox")
+		require.NoError(t, got[3].Err)
+		assert.Equal(t, 3*time.Second, got[3].Receipt.Budget.Limit, "five, less the two in the mailbox")
+		assert.EqualValues(t, 2, ran.Load())
+		require.NoError(t, rt.Close(0))
+	})
+}
+
 func TestTheAskersDeathTakesItsRequestWithIt(t *testing.T) {
 	inSystem(t, func(t *testing.T, system *actor.ActorSystem) {
 		rt, err := actors.Start(system.Root, actors.Config{})

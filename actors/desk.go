@@ -133,25 +133,25 @@ func (d *desk) request(c actor.Context, msg *Request) {
 		d.rt.system.Root.Send(sender, refusal(msg.ID, err))
 		return
 	}
-	entry := &asked{desk: d, sender: sender, id: msg.ID}
-	if msg.Remaining != 0 {
-		entry.deadline = time.Now().Add(msg.Remaining)
+	entry, left := &asked{desk: d, sender: sender, id: msg.ID}, msg.Left(c)
+	if left != 0 {
+		entry.deadline = time.Now().Add(left)
 	}
 	from.asked[msg.ID] = entry
 	if !d.rt.policies.snapshot.Load().blocks {
-		d.submit(entry, msg, func(msg *openEndpoint) { d.open(c, msg) })
+		d.submit(entry, msg, left, func(msg *openEndpoint) { d.open(c, msg) })
 		return
 	}
 	// The policy may take its time, which must not be the mailbox's, nor another request's.
 	// It ends within the bound on the policy.
-	go d.submit(entry, msg, nil)
+	go d.submit(entry, msg, left, nil)
 }
 
 // submit runs on the root's goroutine, or on its own where the policy may block. On the
 // root's an endpoint is opened by open: a message would wait for who waits for it.
-func (d *desk) submit(entry *asked, msg *Request, open func(*openEndpoint)) {
+func (d *desk) submit(entry *asked, msg *Request, left time.Duration, open func(*openEndpoint)) {
 	use, err := withCleanup(msg)
-	if err == nil && msg.Remaining < 0 {
+	if err == nil && left < 0 {
 		err = fmt.Errorf("request %d: %w", msg.ID, timeoutpolicy.ErrTooLate)
 	}
 	var r *request

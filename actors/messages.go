@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/asynkron/protoactor-go/actor"
+
 	"curfew.example/resources"
 )
 
@@ -27,7 +29,8 @@ type Request struct {
 
 	// Remaining is what is left of the budget the sender itself works under; 0 says that
 	// there is none. It travels as a length of time, never as a clock time. Negative is
-	// refused as too late.
+	// refused as too late. A budget of the envelope (Within, Ask) counts beside it: the
+	// smaller holds.
 	Remaining time.Duration
 
 	// Class is the class of caller, for the policy.
@@ -51,6 +54,20 @@ func (q *Request) Inherit(ctx context.Context) *Request {
 		}
 	}
 	return q
+}
+
+// Left is for whoever takes requests in a supervisor's place: what is left of the sender's
+// budget, as Remaining has it, by what q says of it and by its envelope, which has counted
+// the time in the mailbox. c is the context of q's own message.
+func (q *Request) Left(c actor.Context) time.Duration {
+	left, ok := Remaining(c)
+	switch {
+	case !ok || q.Remaining != 0 && q.Remaining < left:
+		return q.Remaining
+	case left == 0: // which would read as "no budget"
+		return -1
+	}
+	return left
 }
 
 // Response is the one answer to a Request. Value and Err are what Do would have returned.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -70,7 +71,8 @@ func (d *desk) request(c actor.Context, msg *actors.Request) {
 		return
 	}
 	key := deskKey{sender.String(), msg.ID}
-	if err := d.refuses(key, msg); err != nil {
+	left := msg.Left(c)
+	if err := d.refuses(key, msg, left); err != nil {
 		err = fmt.Errorf("request %d: %w", msg.ID, err)
 		c.Send(sender, &actors.Response{ID: msg.ID, Err: err, Receipt: &actors.Receipt{Outcome: actors.Refused, Error: err.Error()}})
 		return
@@ -82,15 +84,15 @@ func (d *desk) request(c actor.Context, msg *actors.Request) {
 	}
 	// Ends by its deadline and the node's grace; RequestsMax of them at most. Close waits.
 	self := c.Self()
-	d.peer.busy.Go(func() { d.peer.answer(ctx, cancel, key, sender, self, msg) })
+	d.peer.busy.Go(func() { d.peer.answer(ctx, cancel, key, sender, self, msg, left) })
 }
 
 // refuses says what is wrong with a request, if anything.
-func (d *desk) refuses(key deskKey, msg *actors.Request) error {
+func (d *desk) refuses(key deskKey, msg *actors.Request, left time.Duration) error {
 	switch {
 	case d.asked[key] != nil:
 		return actors.ErrDuplicateID
-	case msg.Remaining < 0:
+	case left < 0:
 		return timeoutpolicy.ErrTooLate
 	case msg.CleanupMethod != "":
 		return &resources.Invalid{Kind: "request", Field: "CleanupMethod", Why: "cannot be sent to another process"}
@@ -102,11 +104,11 @@ func (d *desk) refuses(key deskKey, msg *actors.Request) error {
 
 // answer makes a request and answers its sender: off the books first, so that whoever has
 // the answer may use the ID again.
-func (p *Peer) answer(ctx context.Context, cancel context.CancelCauseFunc, key deskKey, sender, desk *actor.PID, msg *actors.Request) {
+func (p *Peer) answer(ctx context.Context, cancel context.CancelCauseFunc, key deskKey, sender, desk *actor.PID, msg *actors.Request, left time.Duration) {
 	defer cancel(nil)
-	if msg.Remaining > 0 {
+	if left > 0 {
 		var stop context.CancelFunc
-		ctx, stop = context.WithTimeout(ctx, msg.Remaining)
+		ctx, stop = context.WithTimeout(ctx, left)
 		defer stop()
 	}
 	resp := &actors.Response{ID: msg.ID, Receipt: &actors.Receipt{}}

@@ -231,6 +231,12 @@ func TestActorAsksAPeerByTheSameMessages(t *testing.T) {
 	<-hung
 	<-ended
 
+	root.Send(p.PID(), actors.Within(fetch(3, "/hang", 20*time.Second), self, 200*time.Millisecond))
+	resp = <-q.answers
+	require.ErrorIs(t, resp.Err, context.DeadlineExceeded, "the envelope's budget counts, too")
+	<-hung
+	<-ended
+
 	root.Send(self, fetch(4, "/hang", 20*time.Second))
 	<-hung
 	root.Stop(self)

@@ -123,6 +123,29 @@ func TestAnOpenBreakerRefusesThenLetsOneProbeTry(t *testing.T) {
 	}, supervisor.WithLimits(limits))
 }
 
+func TestAProbeThatIsCancelledLeavesTheTrialToTheNext(t *testing.T) {
+	limits := supervisor.Limits{Breaker: &supervisor.Breaker{Failures: 1, Open: 10 * time.Second}}
+	bubble(t, func(t *testing.T, sup *supervisor.Supervisor) {
+		do := func(ctx context.Context, u use) error {
+			_, err := supervisor.Do(ctx, sup, u, supervisor.Within(time.Minute))
+			return err
+		}
+		require.ErrorIs(t, do(t.Context(), failing(errWork)), errWork)
+		time.Sleep(10*time.Second + 1)
+		for range 5 {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancelled := make(chan error)
+			go func() { cancelled <- do(ctx, obedient(time.Hour)) }()
+			synctest.Wait()
+			require.ErrorIs(t, do(t.Context(), obedient(0)), supervisor.ErrBreakerOpen, "one probe at a time")
+			cancel()
+			require.ErrorIs(t, <-cancelled, context.Canceled)
+		}
+		require.NoError(t, do(t.Context(), obedient(0)))
+		require.NoError(t, do(t.Context(), obedient(0)))
+	}, supervisor.WithLimits(limits))
+}
+
 func TestThoseWhoWaitAreTurnedAwayWhenTheBreakerOpens(t *testing.T) {
 	limits := supervisor.Limits{AtOnce: 1, Breaker: &supervisor.Breaker{Failures: 1}}
 	bubble(t, func(t *testing.T, sup *supervisor.Supervisor) {

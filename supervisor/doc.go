@@ -46,12 +46,32 @@
 // that was not started. Its error or panic joins the timeout and does not hide it; if it
 // hangs, it is a leftover.
 //
-// # Sessions, trees, adapters
+// # Sessions and adapters
 //
-// Open opens what lives longer than one request; Grow grows a supervision tree of services,
-// sessions, plain actors and subtrees, in OTP's words. Transport, Handler, Dialer, Conn,
-// Command and Group stand in for what net/http, net, os/exec and errgroup have. Requests by
-// message go to PID.
+// Open opens what lives longer than one request. Transport, Handler, Dialer, Conn, Command
+// and Group stand in for what net/http, net, os/exec and errgroup have. Requests by message
+// go to PID.
+//
+// # Trees
+//
+// Grow grows a supervision tree of services, sessions (Hold), plain actors and subtrees, in
+// OTP's words with their meanings: see Tree and Child. Children are started in order and
+// stopped in the reverse. No child holds its supervisor up: Serve and an actor's producer
+// have goroutines of their own, and one that does not stop in its time is given up, named
+// with its stack, and started again only once it has gone. A limit that is over, and a
+// request of a service's that expired, is no crash: it spends no restart.
+//
+// One budget bounds the stop of a whole tree. The next child is asked when the last has
+// stopped, or has had an equal part of what is left of the budget; who has not gone at the
+// end of its own Shutdown, or of the budget, is in the report. What a tree looks like it says
+// itself: String, MarshalJSON.
+//
+// A service of suture's is one here as it stands. Its Supervisor's Add is Child or
+// Grown.Start, and Remove is Grown.Remove; ErrDoNotRestart has the same name, and
+// ErrTerminateSupervisorTree is ErrTerminateTree (return these, not suture's own);
+// in the place of FailureThreshold, FailureDecay and FailureBackoff stand Tree's Intensity
+// and Period, beyond which the supervisor gives up rather than pauses, and Backoff, before
+// each restart; Timeout is Shutdown; UnstoppedServiceReport is *StopError.
 //
 // # What is not promised
 //

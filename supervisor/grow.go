@@ -46,29 +46,48 @@ type (
 
 // OTP's words.
 const (
-	OneForOne  = actors.OneForOne
-	OneForAll  = actors.OneForAll
-	RestForOne = actors.RestForOne
+	// A Tree's Strategy: who is started anew when a child has ended.
+	OneForOne  = actors.OneForOne  // that child
+	OneForAll  = actors.OneForAll  // all of them
+	RestForOne = actors.RestForOne // that child and those started after it
 
-	Permanent = actors.Permanent
-	Transient = actors.Transient
-	Temporary = actors.Temporary
+	// A Child's Restart: when it is, after it ended by itself.
+	Permanent = actors.Permanent // always
+	Transient = actors.Transient // unless it ended with the reason "normal" or "shutdown"
+	Temporary = actors.Temporary // never
 
+	// A Tree's AutoShutdown: when it ends because significant children have.
 	Never          = actors.Never
-	AnySignificant = actors.AnySignificant
-	AllSignificant = actors.AllSignificant
+	AnySignificant = actors.AnySignificant // with the first
+	AllSignificant = actors.AllSignificant // with the last
 
+	// NoRestarts as a Tree's Intensity: the first failure is one too many.
 	NoRestarts = actors.NoRestarts
 )
 
-// What services return, and what a Grown does. Each is documented where it is made.
+// What services return, bare or wrapped.
 var (
-	ErrDoNotRestart  = actors.ErrDoNotRestart
+	// ErrDoNotRestart: it has ended well, and whatever its Restart it is not started anew.
+	ErrDoNotRestart = actors.ErrDoNotRestart
+
+	// ErrTerminateTree: all supervisors above it are to end.
 	ErrTerminateTree = actors.ErrTerminateTree
-	ErrStopping      = actors.ErrStopping
-	ErrNoChild       = actors.ErrNoChild
-	ErrNameTaken     = actors.ErrNameTaken
-	ErrTreeStopped   = actors.ErrTreeStopped
+)
+
+// ErrStopping is the cause of the context of a child that its supervisor stops.
+var ErrStopping = actors.ErrStopping
+
+// What Grown's methods return.
+var (
+	// ErrNoChild: there is none at that path.
+	ErrNoChild = actors.ErrNoChild
+
+	// ErrNameTaken: there is a sibling of that name, if only one that has ended or would
+	// not go.
+	ErrNameTaken = actors.ErrNameTaken
+
+	// ErrTreeStopped: the tree has stopped, or is stopping.
+	ErrTreeStopped = actors.ErrTreeStopped
 )
 
 // Grow starts a supervision tree:

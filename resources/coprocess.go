@@ -67,7 +67,7 @@ func (c Coprocess) Check(_ context.Context, h *Conversation) error { return h.qu
 
 // Face returns the session's methods over s.
 func (c Coprocess) Face(s Caller[*Conversation]) *CoprocessSession {
-	return &CoprocessSession{c.delimiter(), s}
+	return &CoprocessSession{talk{coprocessKind, c.delimiter(), s}}
 }
 
 func (c Coprocess) delimiter() byte { return cmp.Or(c.Delimiter, '\n') }
@@ -92,11 +92,7 @@ func (c Coprocess) Open(ctx context.Context, held *Held) (*Conversation, error) 
 		_, _ = to.Close(), from.Close()
 		return nil, err
 	}
-	h := &Conversation{
-		to: to, from: from,
-		target: p.name, max: cmp.Or(c.ReplyMaxBytes, DefaultOutputMaxBytes),
-		lines: make(chan string, 1), closing: make(chan struct{}), ended: make(chan struct{}), silent: make(chan struct{}),
-	}
+	h := newConversation(p.name, c.ReplyMaxBytes, pipes{from, to})
 	// Ends with the program.
 	go func() {
 		defer close(h.ended)
@@ -107,11 +103,20 @@ func (c Coprocess) Open(ctx context.Context, held *Held) (*Conversation, error) 
 	return h, held.Keep(&Piece{What: "pipes of " + p.name, Close: h.close})
 }
 
-// Conversation is the handle of a Coprocess: a program and the pipes to it.
+// pipes are our ends of those to a program.
+type pipes struct{ from, to *os.File }
+
+func (p pipes) Read(b []byte) (int, error)  { return p.from.Read(b) }
+func (p pipes) Write(b []byte) (int, error) { return p.to.Write(b) }
+func (p pipes) CloseWrite() error           { return p.to.Close() }
+func (p pipes) Close() error                { return p.from.Close() }
+
+// Conversation is the handle of a Coprocess, a program and the pipes to it, and of a
+// Connection.
 type Conversation struct {
-	to, from *os.File
-	target   string
-	max      int64 // bytes of a reply
+	end    io.ReadWriteCloser
+	target string
+	max    int64 // bytes of a reply
 
 	lines chan string // what it says
 	busy  atomic.Bool // a call is under way
@@ -123,34 +128,48 @@ type Conversation struct {
 	closing, silent, ended chan struct{}
 }
 
+func newConversation(target string, max int64, end io.ReadWriteCloser) *Conversation {
+	return &Conversation{
+		end: end, target: target, max: cmp.Or(max, DefaultOutputMaxBytes),
+		lines: make(chan string, 1), closing: make(chan struct{}), ended: make(chan struct{}), silent: make(chan struct{}),
+	}
+}
+
 // partingWait is how long a program whose input has ended may take to end by itself,
 // before its ladder of signals begins.
 const partingWait = 100 * time.Millisecond
 
 // close ends the program's input and, a moment later, our side of its output. A program
-// that owes an answer gets no moment.
+// that owes an answer gets no moment; nor does a peer, which has no input of its own.
 func (h *Conversation) close() error {
 	h.once.Do(func() {
-		h.done = h.to.Close()
-		if !h.busy.Load() {
-			timer := time.NewTimer(partingWait)
-			defer timer.Stop()
-			select {
-			case <-h.ended:
-			case <-timer.C:
+		if half, ok := h.end.(interface{ CloseWrite() error }); ok {
+			h.done = half.CloseWrite()
+			if !h.busy.Load() {
+				h.part()
 			}
 		}
 		close(h.closing)
-		h.done = errors.Join(h.done, h.from.Close())
+		h.done = errors.Join(h.done, h.end.Close())
 		<-h.silent
 	})
 	return h.done
 }
 
+// part waits a moment for the end.
+func (h *Conversation) part() {
+	timer := time.NewTimer(partingWait)
+	defer timer.Stop()
+	select {
+	case <-h.ended:
+	case <-timer.C:
+	}
+}
+
 // listen reads lines until there are no more.
 func (h *Conversation) listen(delimiter byte) {
 	defer close(h.silent)
-	scanner := bufio.NewScanner(h.from)
+	scanner := bufio.NewScanner(h.end)
 	scanner.Buffer(nil, int(min(h.max, 1<<30))+1)
 	scanner.Split(func(data []byte, atEOF bool) (int, []byte, error) {
 		if i := bytes.IndexByte(data, delimiter); i >= 0 {
@@ -178,8 +197,8 @@ func (h *Conversation) tooLarge() error {
 	return &TooLargeError{What: "reply", MaxBytes: h.max, Target: h.target}
 }
 
-// ErrUnasked says that a program spoke when nothing had been asked of it, so that its next
-// line would not be the answer to the next question.
+// ErrUnasked says that a program or a peer spoke when nothing had been asked of it, so that
+// its next line would not be the answer to the next question.
 var ErrUnasked = errors.New("it spoke unasked")
 
 // quiet returns nil when the program is there, and has said nothing that was not asked for.
@@ -228,7 +247,7 @@ func (h *Conversation) ask(ctx context.Context, held *Held, line string, last fu
 	if err := h.quiet(); err != nil {
 		return nil, err
 	}
-	if _, err := io.WriteString(h.to, line); err != nil {
+	if _, err := io.WriteString(h.end, line); err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -241,17 +260,9 @@ func (h *Conversation) ask(ctx context.Context, held *Held, line string, last fu
 	}
 	var reply []string
 	for room := h.max; ; {
-		var got string
-		select {
-		case got = <-h.lines:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-h.silent:
-			select {
-			case got = <-h.lines:
-			default:
-				return nil, h.over(ctx)
-			}
+		got, err := h.hear(ctx)
+		if err != nil {
+			return nil, err
 		}
 		held.Progress()
 		if room -= int64(len(got)); room < 0 {
@@ -264,39 +275,68 @@ func (h *Conversation) ask(ctx context.Context, held *Held, line string, last fu
 	}
 }
 
-// CoprocessSession is an open Coprocess. Many goroutines may use it: their calls take turns.
-// Whoever opened it closes it.
-type CoprocessSession struct {
+// hear returns the next line.
+func (h *Conversation) hear(ctx context.Context) (string, error) {
+	select {
+	case got := <-h.lines:
+		return got, nil
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	case <-h.silent:
+	}
+	select {
+	case got := <-h.lines:
+		return got, nil
+	default:
+		return "", h.over(ctx)
+	}
+}
+
+// talk is what the sessions have in common whose handle is a Conversation.
+type talk struct {
+	kind      string
 	delimiter byte
 	caller    Caller[*Conversation]
 }
 
-// Ask writes line, which must not hold the delimiter, and returns the line that the program
-// answers with. Where the program ends instead, the error is its *ExitError, or
-// io.ErrUnexpectedEOF when it ended with code 0.
-func (s *CoprocessSession) Ask(ctx context.Context, line string) (string, error) {
-	reply, err := s.AskUntil(ctx, line, func(string) bool { return true })
+func (t talk) ask(ctx context.Context, line string) (string, error) {
+	reply, err := t.askUntil(ctx, line, func(string) bool { return true })
 	if err != nil {
 		return "", err
 	}
 	return reply[0], nil
 }
 
-// AskUntil is Ask for answers of several lines: it returns them up to the one of which last
-// says that it is the last. last runs on the call's goroutine; ReplyMaxBytes holds for all.
-func (s *CoprocessSession) AskUntil(ctx context.Context, line string, last func(line string) bool) ([]string, error) {
+func (t talk) askUntil(ctx context.Context, line string, last func(line string) bool) ([]string, error) {
 	switch {
-	case strings.IndexByte(line, s.delimiter) >= 0:
-		return nil, &Invalid{coprocessKind, "line", "holds the delimiter"}
+	case strings.IndexByte(line, t.delimiter) >= 0:
+		return nil, &Invalid{t.kind, "line", "holds the delimiter"}
 	case last == nil:
-		return nil, &Invalid{coprocessKind, "last", "is nil"}
+		return nil, &Invalid{t.kind, "last", "is nil"}
 	}
-	got, err := s.caller.Do(ctx, func(ctx context.Context, h *Conversation, held *Held) (any, error) {
-		return h.ask(ctx, held, line+string([]byte{s.delimiter}), last)
+	got, err := t.caller.Do(ctx, func(ctx context.Context, h *Conversation, held *Held) (any, error) {
+		return h.ask(ctx, held, line+string([]byte{t.delimiter}), last)
 	})
 	reply, _ := got.([]string)
 	return reply, err
 }
 
+// CoprocessSession is an open Coprocess. Many goroutines may use it: their calls take turns.
+// Whoever opened it closes it.
+type CoprocessSession struct{ talk talk }
+
+// Ask writes line, which must not hold the delimiter, and returns the line that the program
+// answers with. Where the program ends instead, the error is its *ExitError, or
+// io.ErrUnexpectedEOF when it ended with code 0.
+func (s *CoprocessSession) Ask(ctx context.Context, line string) (string, error) {
+	return s.talk.ask(ctx, line)
+}
+
+// AskUntil is Ask for answers of several lines: it returns them up to the one of which last
+// says that it is the last. last runs on the call's goroutine; ReplyMaxBytes holds for all.
+func (s *CoprocessSession) AskUntil(ctx context.Context, line string, last func(line string) bool) ([]string, error) {
+	return s.talk.askUntil(ctx, line, last)
+}
+
 // Close ends the program's input, and what does not end then by its ladder.
-func (s *CoprocessSession) Close() error { return s.caller.Close() }
+func (s *CoprocessSession) Close() error { return s.talk.caller.Close() }

@@ -1,6 +1,6 @@
 // Package resources holds the kinds of thing outside the process that a program opens,
-// uses and must release: Func, Fetch, Command, Socket, and the sessions XMLRPC and Coprocess.
-// Each is plain data, and one use of it; package supervisor runs it under a deadline.
+// uses and must release: Func, Fetch, Command, Socket, and the sessions XMLRPC, Coprocess and
+// Connection. Each is plain data, and one use of it; package supervisor runs it under a deadline.
 //
 // # A kind of your own
 //

@@ -474,11 +474,23 @@ func (l *ladder) report() *Report {
 		rep.remains("goroutine", "the operation has not returned", l.runner.await(), l.held.takeLate)
 	}
 	rep.Took = time.Since(l.start)
-	rep.Err = rep.errors()
+	if len(rep.Remains) > 0 || rep.failed() {
+		rep.Err = rep.errors() // in a frame of its own: most have none, and a stack that need not grow
+	}
 	return rep
 }
 
-// errors joins what hooks say, and what is left. A piece that went by force has gone.
+// failed reports whether a hook says that it has failed. A piece that went by force has gone.
+func (r *Report) failed() bool {
+	for i := range r.Released {
+		if rel := &r.Released[i]; rel.Err != nil && rel.How == byHook {
+			return true
+		}
+	}
+	return false
+}
+
+// errors joins what hooks say, and what is left.
 func (r *Report) errors() error {
 	var errs []error
 	for _, rel := range r.Released {

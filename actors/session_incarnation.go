@@ -19,6 +19,7 @@ type incarnation struct {
 	opened time.Time
 	used   time.Time   // end of the last call
 	calls  int         // under way
+	old    bool        // beyond its age and out of force: the last call on it ends it
 	timer  *time.Timer // closes it when idle; nil for none
 }
 
@@ -31,35 +32,64 @@ const (
 // is nil where calls have separate streams.
 func (s *session) take(ctx context.Context, held *resources.Held) (*incarnation, *resources.Grip, error) {
 	for {
-		in, opening, err := s.join()
+		in, duty, opening, err := s.join(ctx)
 		switch {
 		case err != nil:
 			return nil, nil, err
 		case opening != nil:
-			select { // another call opens it
+			select { // another call opens it, or checks it
 			case <-opening:
 			case <-ctx.Done():
 				return nil, nil, ctx.Err()
 			}
 			continue
-		case in == nil:
+		case duty == dutyOpen:
 			return s.open(ctx, held)
 		}
-		old, unproven := s.doubts(in)
-		if s.kind.Traits.Separate && !old && !unproven {
+		if s.kind.Traits.Separate && duty == dutyNone {
 			return in, nil, nil // the end of a grip would be the end of the others' streams
 		}
 		// The grip comes first: a check that hangs has to be ended, too.
 		grip, err := in.bundle.HoldBy(held)
 		if err != nil {
+			s.checked(duty)
 			s.giveBack(in, nil, true)
 			return nil, nil, err
 		}
-		if !old && (!unproven || s.kind.Check(ctx, in.handle) == nil) {
+		if s.fit(ctx, in, duty) {
 			return s.loosen(in, grip)
 		}
 		s.retire(in)
 		grip.Close()
+	}
+}
+
+// fit does the duty of a call that has joined in, and reports whether in may be used.
+func (s *session) fit(ctx context.Context, in *incarnation, duty duty) bool {
+	switch duty {
+	case dutyEnd:
+		return false
+	case dutyCheck:
+		sound := false
+		defer func() { // after a panic, too
+			if !sound {
+				s.retire(in) // before others may join
+			}
+			s.checked(duty)
+		}()
+		sound = s.kind.Check(ctx, in.handle) == nil
+		return sound
+	}
+	return true
+}
+
+// checked lets those go on who wait for the end of a check.
+func (s *session) checked(d duty) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d == dutyCheck && s.opening != nil {
+		close(s.opening)
+		s.opening = nil
 	}
 }
 
@@ -75,9 +105,20 @@ func (s *session) loosen(in *incarnation, grip *resources.Grip) (*incarnation, *
 	return in, nil, nil
 }
 
-// join adds a call to the incarnation in force. Where there is none, it returns what to
-// wait for; nothing at all says that it is the caller's turn to open one.
-func (s *session) join() (*incarnation, <-chan struct{}, error) {
+// duty is what a call has to do before its own work, while others wait.
+type duty int
+
+const (
+	dutyNone  duty = iota
+	dutyOpen       // there is no incarnation
+	dutyCheck      // it has rested, and has to show that it works
+	dutyEnd        // it is too old: it is ended, and another opened
+)
+
+// join adds a call to the incarnation in force, and says what duty comes with that. Where
+// another call opens one, or checks the one there is, it returns what to wait for; a call
+// without the time for that is refused.
+func (s *session) join(ctx context.Context) (*incarnation, duty, <-chan struct{}, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.now != nil && s.now.bundle.Ending() {
@@ -87,18 +128,34 @@ func (s *session) join() (*incarnation, <-chan struct{}, error) {
 	}
 	switch {
 	case s.closed:
-		return nil, nil, ErrClosed
-	case s.now != nil:
-		s.now.calls++
-		if s.now.timer != nil {
-			s.now.timer.Stop()
-		}
-		return s.now, nil, nil
+		return nil, dutyNone, nil, ErrClosed
 	case s.opening != nil:
-		return nil, s.opening, nil
+		return nil, dutyNone, s.opening, s.worthWaiting(ctx, s.again)
+	case s.now == nil:
+		s.opening = make(chan struct{})
+		return nil, dutyOpen, nil, nil
 	}
-	s.opening = make(chan struct{})
-	return nil, nil, nil
+	in, t := s.now, s.kind.Traits
+	first := in.calls == 0
+	if t.MaxAge > 0 && time.Since(in.opened) > t.MaxAge {
+		in.old, s.now = true, nil // nobody else joins it
+		if !first {
+			s.opening = make(chan struct{})
+			return nil, dutyOpen, nil, nil
+		}
+	}
+	in.calls++
+	if in.timer != nil {
+		in.timer.Stop()
+	}
+	switch {
+	case in.old:
+		return in, dutyEnd, nil, nil
+	case first && t.CheckAfter > 0 && time.Since(in.used) > t.CheckAfter && s.kind.Check != nil:
+		s.opening = make(chan struct{})
+		return in, dutyCheck, nil, nil
+	}
+	return in, dutyNone, nil, nil
 }
 
 // what names the session's resource in receipts.
@@ -156,8 +213,8 @@ func (s *session) backOff(ctx context.Context) error {
 	if wait <= 0 {
 		return nil
 	}
-	if due, ok := ctx.Deadline(); ok && due.Before(again) {
-		return fmt.Errorf("%s: %w: it is opened again in %s", s.what(), timeoutpolicy.ErrTooLate, round(wait))
+	if err := s.worthWaiting(ctx, again); err != nil {
+		return err
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -169,18 +226,12 @@ func (s *session) backOff(ctx context.Context) error {
 	}
 }
 
-// doubts reports whether a joined incarnation is too old, or has to be checked. One that
-// other calls use, too, is neither.
-func (s *session) doubts(in *incarnation) (old, unproven bool) {
-	t := s.kind.Traits
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if in.calls > 1 {
-		return false, false
+// worthWaiting is an error for a call whose time is over before the next opening.
+func (s *session) worthWaiting(ctx context.Context, again time.Time) error {
+	if due, ok := ctx.Deadline(); ok && due.Before(again) {
+		return fmt.Errorf("%s: %w: it is opened again in %s", s.what(), timeoutpolicy.ErrTooLate, round(time.Until(again)))
 	}
-	old = t.MaxAge > 0 && time.Since(in.opened) > t.MaxAge
-	unproven = t.CheckAfter > 0 && time.Since(in.used) > t.CheckAfter && s.kind.Check != nil
-	return old, unproven
+	return nil
 }
 
 // retire takes an incarnation out of force: the call that holds it ends it.
@@ -203,7 +254,11 @@ func (s *session) giveBack(in *incarnation, grip *resources.Grip, good bool) {
 	defer s.mu.Unlock()
 	in.calls--
 	in.used = time.Now()
-	if idle := s.kind.Traits.IdleClose; idle > 0 && in.calls == 0 && s.now == in {
+	switch idle := s.kind.Traits.IdleClose; {
+	case in.calls > 0:
+	case in.old:
+		go s.end(in) // a request of its own, and bounded like one
+	case idle > 0 && s.now == in:
 		in.timer = time.AfterFunc(idle, func() { s.closeIdle(in) })
 	}
 }
@@ -218,9 +273,14 @@ func (s *session) closeIdle(in *incarnation) {
 	}
 	s.mu.Unlock()
 	if idle {
-		// Where it is refused, the session itself still keeps it, until it is closed.
-		_, _ = s.rt.Do(context.Background(), &retiring{s, in}, Options{Within: time.Minute, replaced: true})
+		s.end(in)
 	}
+}
+
+// end ends an incarnation that is out of force and that no call holds. Where it is refused,
+// the session itself still keeps it, until it is closed.
+func (s *session) end(in *incarnation) {
+	_, _ = s.rt.Do(context.Background(), &retiring{s, in}, Options{Within: time.Minute, replaced: true})
 }
 
 // retiring is the request that ends an incarnation which no call holds: its release does.

@@ -209,6 +209,70 @@ func TestAnOldStreamIsOpenedAnew(t *testing.T) {
 	})
 }
 
+func TestAnOldStreamThatIsNeverIdleIsOpenedAnewToo(t *testing.T) {
+	s := &stream{traits: resources.SessionTraits{AtOnce: 2, MaxAge: time.Minute}}
+	streamBubble(t, s, func(t *testing.T, f streamFace) {
+		var all sync.WaitGroup
+		for i := range 2 {
+			all.Go(func() {
+				time.Sleep(time.Duration(i) * time.Second) // so that one is always under way
+				for range 100 {
+					_, err := f.Ask(t.Context(), 2*time.Second, nil)
+					assert.NoError(t, err)
+				}
+			})
+		}
+		all.Wait()
+		synctest.Wait()
+		assert.GreaterOrEqual(t, s.count(&s.opened), 3, "in more than three minutes")
+		assert.Equal(t, s.count(&s.opened)-1, s.count(&s.closed), "the old ones are gone")
+	})
+}
+
+func TestThoseWhoCallAtOnceWaitForTheCheckOfTheFirst(t *testing.T) {
+	s := &stream{traits: resources.SessionTraits{AtOnce: 3, CheckAfter: time.Minute}}
+	streamBubble(t, s, func(t *testing.T, f streamFace) {
+		ask(t, f, 1)
+		time.Sleep(2 * time.Minute)
+		s.mu.Lock()
+		s.sick = true
+		s.mu.Unlock()
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() { ask(t, f, 2) })
+		}
+		all.Wait()
+		assert.Equal(t, 1, s.count(&s.checks))
+		assert.Equal(t, 1, s.count(&s.closed))
+	})
+}
+
+func TestWhoHasNoTimeToWaitForAnotherCallsOpeningIsRefused(t *testing.T) {
+	s := &stream{traits: resources.SessionTraits{AtOnce: 2}}
+	streamBubble(t, s, func(t *testing.T, f streamFace) {
+		s.mu.Lock()
+		s.down = true
+		s.mu.Unlock()
+		_, err := f.Ask(t.Context(), 0, errWork) // spoils the stream
+		require.ErrorIs(t, err, errWork)
+		for range 6 { // the back-off grows to some six seconds
+			_, err = f.Ask(t.Context(), 0, nil)
+			require.ErrorIs(t, err, errWork)
+		}
+		var all sync.WaitGroup
+		all.Go(func() { // has the time, and waits
+			_, err := f.Ask(t.Context(), 0, nil)
+			assert.ErrorIs(t, err, errWork)
+		})
+		synctest.Wait()
+		start := time.Now()
+		_, err = f.Ask(supervisor.WithOptions(t.Context(), supervisor.Within(time.Second)), 0, nil)
+		assert.ErrorIs(t, err, timeoutpolicy.ErrTooLate)
+		assert.Zero(t, time.Since(start))
+		all.Wait()
+	})
+}
+
 func TestAStreamThatRestedIsCheckedBeforeItIsUsed(t *testing.T) {
 	s := &stream{traits: resources.SessionTraits{CheckAfter: time.Minute}}
 	streamBubble(t, s, func(t *testing.T, f streamFace) {

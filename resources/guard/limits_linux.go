@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"errors"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 	"unsafe"
@@ -53,7 +54,10 @@ func newImage(p *Plan) (*image, error) {
 	for n := range next.unfinished {
 		next.unfinished[n] = encode(Word{Failed: &Failed{Errno: cmp.Or(n, int(unix.EIO))}})
 	}
+	// The runtime's own goroutines ask for memory too. With one processor, which this
+	// goroutine does not give up again, none of them runs any more.
 	debug.SetGCPercent(-1)
+	runtime.GOMAXPROCS(1)
 	return next, errors.Join(err1, err2, err3)
 }
 

@@ -14,7 +14,8 @@ import (
 // Sink is a file that a result is written to as it comes: under a temporary name in
 // the same directory, renamed when it is complete and on the disk, removed on any other
 // end. So Path is at any time what it was before, or complete. A symbolic link is
-// followed; one that leads nowhere, and what exists and is no regular file, is refused.
+// followed; one that leads nowhere, and what exists and is no regular file, is refused. But
+// for a character device, such as /dev/null: it is written to as it is.
 type Sink struct {
 	Path string
 
@@ -26,7 +27,7 @@ type Sink struct {
 // sinkFile is a Sink being written.
 type sinkFile struct {
 	*os.File
-	path  string // in the end
+	path  string // in the end; empty for a device, which stays what it is
 	held  *Held
 	piece *Piece
 }
@@ -56,6 +57,9 @@ func (s *Sink) open(held *Held) (*sinkFile, error) {
 	if err != nil {
 		return nil, err
 	}
+	if path == "" {
+		return s.openDevice(held)
+	}
 	mode, passedOn := cmp.Or(s.Mode, 0o666), s.Mode == 0 && replaced != nil
 	if passedOn {
 		mode = replaced.Mode().Perm()
@@ -77,8 +81,20 @@ func (s *Sink) open(held *Held) (*sinkFile, error) {
 	return f, nil
 }
 
+// openDevice opens the device at Path.
+func (s *Sink) openDevice(held *Held) (*sinkFile, error) {
+	file, err := os.OpenFile(s.Path, os.O_WRONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := &sinkFile{File: file, held: held}
+	f.piece = &Piece{What: "device " + filepath.Base(s.Path), Close: f.Close}
+	return f, held.Keep(f.piece)
+}
+
 // resolve returns the path to rename to: behind symbolic links, so that a link is not
-// replaced by what it should lead to. replaced is what is there, nil when nothing is.
+// replaced by what it should lead to. replaced is what is there, nil when nothing is. The
+// path is empty for a device.
 func (s *Sink) resolve() (path string, replaced fs.FileInfo, err error) {
 	replaced, err = os.Stat(s.Path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -90,6 +106,9 @@ func (s *Sink) resolve() (path string, replaced fs.FileInfo, err error) {
 	if err != nil {
 		return "", nil, err
 	}
+	if replaced.Mode()&fs.ModeCharDevice != 0 {
+		return "", replaced, nil
+	}
 	if !replaced.Mode().IsRegular() {
 		return "", nil, fmt.Errorf("sink %s: exists and is not a regular file", s.Path)
 	}
@@ -100,6 +119,10 @@ func (s *Sink) resolve() (path string, replaced fs.FileInfo, err error) {
 // commit makes the file what it is to be. When held has begun to release it, it is too
 // late, and ErrSealed.
 func (f *sinkFile) commit() error {
+	if f.path == "" {
+		f.held.Drop(f.piece)
+		return f.Close()
+	}
 	// Without it a crash of the machine may leave the new name with half its bytes.
 	if err := f.Sync(); err != nil {
 		return err

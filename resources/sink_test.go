@@ -142,3 +142,13 @@ func TestSinkFollowsALink(t *testing.T) {
 	_, err := os.Readlink(link)
 	assert.NoError(t, err, "the link is still one")
 }
+
+func TestSinkWritesToADeviceAsItIs(t *testing.T) {
+	resourcetest.NothingLeft(t)
+	s := newCountingServer(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "new") }, false)
+	resp := fetchWell(t, resources.Fetch{URL: s.URL, Sink: &resources.Sink{Path: os.DevNull}}, nil)
+	assert.EqualValues(t, 3, resp.BodyBytes)
+	info, err := os.Stat(os.DevNull)
+	require.NoError(t, err)
+	assert.NotZero(t, info.Mode()&fs.ModeCharDevice)
+}

@@ -87,6 +87,7 @@ const plainMax = 20
 
 // root is the command without a name of its own, with all others under it.
 func (a *app) root() *cobra.Command {
+	version := false
 	root := &cobra.Command{
 		Use:   "curfew",
 		Short: "Run commands and make requests that end on time",
@@ -111,11 +112,17 @@ Exit codes:
 		Example: `  curfew exec -t 30 make test
   curfew fetch -t 5 https://www.example.org/
   echo PING | curfew dial -t 2 localhost:6379`,
-		Args:          a.noSuchCommand,
-		RunE:          func(*cobra.Command, []string) error { return errors.New("no command is given") },
+		Args: a.noSuchCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if version {
+				return sayVersion(cmd.OutOrStdout(), "text")
+			}
+			return errors.New("no command is given")
+		},
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.Flags().BoolVar(&version, "version", false, "say which curfew this is, as the command does")
 	root.AddCommand(a.execCommand(), a.fetchCommand(), a.dialCommand(), a.xmlrpcCommand(), a.versionCommand())
 	return root
 }

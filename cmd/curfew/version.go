@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 
@@ -51,18 +52,23 @@ func (a *app) versionCommand() *cobra.Command {
 			if len(args) > 0 {
 				return errors.New("no arguments are wanted")
 			}
-			b := readBuild()
-			switch output {
-			case "text":
-				fmt.Fprintf(cmd.OutOrStdout(), "curfew %s %s %s/%s\n", b.Version, b.Go, b.OS, b.Arch)
-				return nil
-			case "json":
-				_ = json.NewEncoder(cmd.OutOrStdout()).Encode(b) // run sees what could not be written
-				return nil
-			}
-			return errors.New("--output: is neither text nor json")
+			return sayVersion(cmd.OutOrStdout(), output)
 		},
 	}
 	cmd.Flags().StringVar(&output, "output", "text", "`FORM` of the result: text or json")
 	return cmd
+}
+
+// sayVersion writes the version in one of the forms of a result.
+func sayVersion(w io.Writer, form string) error {
+	b := readBuild()
+	switch form {
+	case "text":
+		fmt.Fprintf(w, "curfew %s %s %s/%s\n", b.Version, b.Go, b.OS, b.Arch)
+		return nil
+	case "json":
+		_ = json.NewEncoder(w).Encode(b) // run sees what could not be written
+		return nil
+	}
+	return errors.New("--output: is neither text nor json")
 }

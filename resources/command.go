@@ -321,7 +321,7 @@ func (c Command) result(ctx context.Context, p *process, s *streams, ended bool)
 	case !ended:
 		return r, context.Cause(ctx)
 	case st != nil && st.err != nil:
-		return nil, fmt.Errorf("%s: %w", p.name, st.err)
+		return r, fmt.Errorf("%s: %w", p.name, st.err)
 	case r.ExitCode != 0:
 		return r, &ExitError{Target: p.name, Code: r.ExitCode, Signal: r.Signal, Stderr: s.stderrTail()}
 	}

@@ -65,6 +65,9 @@ func (x *exchange) follow() error {
 	*h = newHop(f.method(), x.plan.url, x.plan.origin, f.Header, f.hasBody())
 	for n := 0; ; n++ {
 		resp, err := x.roundTrip(h)
+		if err == io.EOF {
+			return fmt.Errorf("the connection was closed before there was an answer: %w", err)
+		}
 		if err != nil {
 			return err
 		}

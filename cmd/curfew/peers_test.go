@@ -134,6 +134,8 @@ func serveRPC(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		io.WriteString(w, "</data></array></value></param></params></methodResponse>")
+	case "large":
+		reply("<string>" + strings.Repeat("x", 1<<20) + "</string>")
 	case "huge":
 		reply("<string>" + strings.Repeat("x", 15<<20) + "</string>")
 	case "endless":

@@ -195,10 +195,10 @@ func (g *processGroup) freeze() {
 	g.tree.Round()
 	for i := range freezeLooks {
 		more := g.tree.Look()
-		g.tree.Signal(unix.SIGSTOP, group)
-		if i > 0 && !more {
+		if !more && (i > 0 || !g.tree.Alive()) { // who has ended has no children to be seen
 			return
 		}
+		g.tree.Signal(unix.SIGSTOP, group)
 	}
 }
 

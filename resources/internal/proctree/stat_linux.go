@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
+
+	"golang.org/x/sys/unix"
 )
 
 // ID tells processes apart for as long as the machine is up.
@@ -34,7 +37,7 @@ var errBadStat = errors.New("unreadable process status")
 
 // ReadStat reads /proc/PID/stat; proc_pid_stat(5) numbers its fields from 1.
 func ReadStat(pid int) (Stat, error) {
-	raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	raw, err := readProc("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return Stat{}, err
 	}
@@ -57,6 +60,33 @@ func ReadStat(pid int) (Stat, error) {
 	return st, errors.Join(errs[:]...)
 }
 
+// readProc reads a file of /proc whole. It takes half the system calls of os.ReadFile, which
+// asks for the size first, and whether the poller could watch it.
+func readProc(path string) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	raw := make([]byte, 0, 1024)
+	for {
+		n, err := unix.Read(fd, raw[len(raw):cap(raw)])
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return nil, err
+		case n == 0:
+			return raw, nil
+		}
+		raw = raw[:len(raw)+n]
+		if raw[len(raw)-1] == '\n' && len(raw) < cap(raw) {
+			return raw, nil // the end of the line is that of the file
+		}
+		raw = slices.Grow(raw, 512)
+	}
+}
+
 // printable makes a name that a process chose fit for a report.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
@@ -77,7 +107,7 @@ func Children(pid int) []int {
 	}
 	var pids []int
 	for _, t := range threads {
-		list, err := os.ReadFile(dir + "/" + t.Name() + "/children")
+		list, err := readProc(dir + "/" + t.Name() + "/children")
 		if errors.Is(err, os.ErrNotExist) && t.Name() == strconv.Itoa(pid) {
 			return childrenByParent(pid)
 		}

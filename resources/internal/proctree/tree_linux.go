@@ -38,6 +38,7 @@ type Tree struct {
 type seen struct {
 	Stat
 	gone     bool // it was looked for and had ended
+	zombie   bool // it had not been waited for then
 	signaled bool // by us, while it was there
 	denied   bool // the kernel would not let us
 	hidden   bool // the root of what counts, and does not count itself
@@ -122,9 +123,10 @@ func (t *Tree) Look() (more bool) {
 	}
 	var queue []*seen
 	for _, s := range t.known {
+		known := s.gone
 		if s.refresh() {
 			queue = append(queue, s)
-		} else if !s.hidden && !s.unreaped() {
+		} else if !s.hidden && (!known && !s.zombie || known && !s.unreaped()) {
 			t.forget(s)
 		}
 	}
@@ -276,7 +278,7 @@ func (s *seen) refresh() bool {
 		// Out of descriptors, say: nobody is believed dead for that.
 		return true
 	case err != nil, st.Start != s.Start, st.Dead():
-		s.gone = true
+		s.gone, s.zombie = true, err == nil && st.Start == s.Start
 		return false
 	}
 	s.Stat = st

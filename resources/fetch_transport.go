@@ -19,12 +19,11 @@ import (
 // which nothing came for fetchPingAfter is asked for a sign of life, and closed when
 // none comes within fetchPingWait.
 const (
-	fetchIdleMax        = 256
-	fetchIdlePerHostMax = 64 // as many as an endpoint has requests at once
-	fetchIdleLimit      = 90 * time.Second
-	fetchContinueLimit  = time.Second
-	fetchPingAfter      = 5 * time.Second
-	fetchPingWait       = 3 * time.Second
+	fetchIdleMax       = 256
+	fetchIdleLimit     = 90 * time.Second
+	fetchContinueLimit = time.Second
+	fetchPingAfter     = 5 * time.Second
+	fetchPingWait      = 3 * time.Second
 )
 
 // fetchPool is a transport and its kept-alive connections, for exchanges with the
@@ -89,7 +88,7 @@ func (f Fetch) newPool(p *fetchPlan, shared bool) (*fetchPool, error) {
 		DisableCompression:     true, // bodyReader decodes, with limits
 		DisableKeepAlives:      !shared,
 		MaxIdleConns:           fetchIdleMax,
-		MaxIdleConnsPerHost:    fetchIdlePerHostMax,
+		MaxIdleConnsPerHost:    fetchIdleMax, // an endpoint may have many requests at once: its Limits say
 		IdleConnTimeout:        fetchIdleLimit,
 		ExpectContinueTimeout:  fetchContinueLimit,
 		MaxResponseHeaderBytes: p.headerMax,

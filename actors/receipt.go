@@ -33,7 +33,7 @@ type Phases struct{ Queued, Opening, Running, Cleanup time.Duration }
 // Cleanup is what the release of a request's pieces did.
 type Cleanup struct {
 	Took      time.Duration
-	Mechanism string // by what the pieces were ended: "close", "group", "force" …; empty when nothing was held
+	Mechanism string // by what the pieces were ended: "close", "group", "guard by force" …; empty when nothing was held
 	Released  []resources.Release
 }
 

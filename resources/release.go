@@ -16,7 +16,7 @@ import (
 // Release says how one piece went.
 type Release struct {
 	What string        // as in Piece
-	How  string        // Piece.By when asking was enough, "force", or "hook"
+	How  string        // Piece.By when asking was enough, "force" or "guard by force" when not, or "hook"
 	Took time.Duration // from the start of the release until it had gone
 	Err  error         // what its Close or hook returned, if anything
 }
@@ -539,7 +539,7 @@ func (l *ladder) settle(r *rung, rep *Report) {
 func (l *ladder) unsettled(r *rung, rep *Report) {
 	asked, forced := &r.asked, &r.forced
 	if forced.ok() {
-		rep.released(r, byForce, forced)
+		rep.released(r, r.forcedBy(), forced)
 	}
 	switch {
 	case !asked.back && forced.ok():
@@ -552,6 +552,14 @@ func (l *ladder) unsettled(r *rung, rep *Report) {
 	default:
 		rep.Remains = append(rep.Remains, Remains{Left: leftovers(r.What, cmp.Or(forced.err, asked.err)), Retry: r.retry})
 	}
+}
+
+// forcedBy says how a piece went that had to be forced: by its own means, where it names them.
+func (r *rung) forcedBy() string {
+	if r.By == "" {
+		return byForce
+	}
+	return r.By + " by " + byForce
 }
 
 // stillOut is a rung on which a call is out. What the call says when it comes back, it says

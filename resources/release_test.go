@@ -200,3 +200,15 @@ func TestADroppedPieceIsNotClosed(t *testing.T) {
 	assert.False(t, k.Seal(true))
 	assert.False(t, held.Drop(piece))
 }
+
+// The timer has fired and the Close has failed, and either may be the first to be noted: the
+// firing that comes second must not be taken for the end of the wait after force.
+func TestAPieceThatFailsAsTheGraceEndsHasAllOfForce(t *testing.T) {
+	for range 500 {
+		rep, took := ladderRun(t, false, time.Second, time.Second, func(h *resources.Held) {
+			_ = h.Keep(&resources.Piece{What: "piece", Close: sleeper(time.Second, errStubborn), Force: sleeper(time.Second/2, nil)})
+		})
+		require.Empty(t, rep.Left())
+		require.Equal(t, 3*time.Second/2, took)
+	}
+}

@@ -277,7 +277,7 @@ func (k *Keeper) newLadder(grace, force time.Duration, then func(*Report)) *ladd
 		l.rungs[len(l.rungs)-1-i].Piece = p
 	}
 	h.hooks, h.pieces = nil, nil
-	l.runner.called, l.runner.back = true, !k.out
+	l.runner.back = !k.out
 	k.ladder = l
 	l.timer = time.AfterFunc(max(grace, 0), func() { l.note(l.timeOver) })
 	return l

@@ -15,8 +15,8 @@ import (
 // expiry while context.Cause is ours. It lives inside its request: no allocation of its own.
 type operation struct {
 	caller   context.Context // has the values
-	held     *resources.Held
-	deadline time.Time // zero: unlimited
+	held     *resources.Held // nil until the runner is started
+	deadline time.Time       // zero: unlimited
 
 	mu      sync.Mutex
 	err     error

@@ -49,7 +49,7 @@ type request struct {
 	in         *requestList
 	verdict    func(error) // tells the endpoint's breaker how it went; nil for none
 
-	wake     chan struct{} // the waiting caller has something to do; room for both of its reasons
+	wake     chan struct{} // the caller has something to do, or its answer: never more than two at a time
 	answered atomic.Bool
 
 	mu      sync.Mutex // guards what follows
@@ -58,8 +58,7 @@ type request struct {
 	cause   error
 	due     time.Time // when the limit that ended it was reached
 	ended   moment    // when the outcome was decided
-	halted  bool      // stop has been called
-	running bool      // the runner has been started and is not back
+	halted  bool      // halt has been called
 	back    bool      // the runner is back: value and work are final
 	value   any
 	work    error
@@ -97,7 +96,6 @@ func (r *request) started() {
 	r.keeper.Expect(r.budget.Grace, r.budget.Force)
 	r.keeper.Out()
 	r.op.held = held
-	r.running = true
 	if r.budget.Stall > 0 {
 		r.stall = time.AfterFunc(r.budget.Stall, r.checkStall)
 	}
@@ -127,7 +125,7 @@ func (r *request) ran(value any, err error, crashed bool) {
 		r.awaitCause()
 	}
 	r.mu.Lock()
-	r.value, r.work, r.back, r.running = value, err, true, false
+	r.value, r.work, r.back = value, err, true
 	decided := r.outcome != Undecided
 	if !decided {
 		r.decide(r.judge(err, crashed, now), now)
@@ -314,7 +312,7 @@ func (r *request) halt() bool {
 	if r.op.held == nil && r.phase == Opening {
 		r.phase = Queued // its end came between its turn and its start
 	}
-	outcome, out := r.outcome, r.running
+	outcome, out := r.outcome, r.op.held != nil && !r.back
 	// Sealed first: what the operation closes itself because its context has ended would
 	// be dropped otherwise, and missing from the receipt.
 	held := r.keeper.Seal(outcome.aborted())

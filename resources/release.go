@@ -145,6 +145,24 @@ func closed(err error) error {
 	return err
 }
 
+// heard is what a call says, read to its end on the call's own goroutine: the text of a foreign
+// error may have to wait for what hangs, and asked for later it would hold up the answer.
+func heard(err error) error {
+	if err = closed(sound(err)); err == nil {
+		return nil
+	}
+	return &told{err, fmt.Sprint(err)}
+}
+
+// told is an error and what it said.
+type told struct {
+	error
+	text string
+}
+
+func (t *told) Error() string { return t.text }
+func (t *told) Unwrap() error { return t.error }
+
 // close calls Close, or what stands in for it.
 func (p *Piece) close() error {
 	switch {
@@ -435,10 +453,10 @@ func (l *ladder) begin(a *attempt) {
 
 // try makes a call that was booked.
 func (l *ladder) try(f func() error, a *attempt) {
-	Guard(f, func(err error) {
+	Guard(func() error { return heard(f()) }, func(err error) {
 		l.note(func() {
 			l.calls--
-			a.comeBack(closed(err), time.Since(l.start))
+			a.comeBack(err, time.Since(l.start))
 		})
 	})
 }

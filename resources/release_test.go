@@ -212,3 +212,28 @@ func TestAPieceThatFailsAsTheGraceEndsHasAllOfForce(t *testing.T) {
 		require.Equal(t, 3*time.Second/2, took)
 	}
 }
+
+// shy is an error that says what it is only to one who has its token.
+type shy struct{ token chan struct{} }
+
+func (e *shy) Error() string {
+	<-e.token
+	e.token <- struct{}{}
+	return "shy"
+}
+
+func TestAnErrorWhoseTextHasToWaitHoldsNothingUp(t *testing.T) {
+	rep, took := ladderRun(t, true, time.Second, time.Second, func(h *resources.Held) {
+		token := make(chan struct{}, 1)
+		fails := func() error { return &shy{token} }
+		_ = h.Keep(&resources.Piece{What: "piece", Close: fails})
+		_ = h.OnAbort(&resources.Piece{What: "hook that fails", Close: fails})
+		_ = h.OnAbort(&resources.Piece{What: "hook that hangs", Close: func() error {
+			time.Sleep(time.Minute)
+			token <- struct{}{}
+			return nil
+		}})
+	})
+	assert.Equal(t, 2*time.Second, took)
+	assert.Len(t, rep.Left(), 3)
+}

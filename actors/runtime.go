@@ -32,7 +32,7 @@ type Options struct {
 	Grace, Force     time.Duration // in place of the policy's; 0: as the policy says
 	Class            string        // class of caller, for the policy
 	Priority         int           // of those who wait, the higher goes first
-	AnswerAtDeadline bool          // answer an expiry before its clean-up
+	AnswerAtDeadline bool          // answer an expiry, a cancellation or a panic before its clean-up
 	Receipt          *Receipt      // filled in on every outcome, before the answer; nil: not wanted
 
 	call *calling // of a session; nil for none

@@ -62,6 +62,17 @@ func TestWorkThatIgnoresItsEndIsNamedAsLeftoverUntilItComesBack(t *testing.T) {
 	})
 }
 
+func TestAnswerAtDeadlineIsForACancellationToo(t *testing.T) {
+	bubble(t, func(t *testing.T, sup *supervisor.Supervisor) {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		start := time.Now()
+		_, err := supervisor.Do(ctx, sup, deaf(10*time.Second), supervisor.Within(time.Minute), supervisor.AnswerAtDeadline())
+		assert.ErrorIs(t, err, context.Canceled)
+		assert.Equal(t, time.Second, time.Since(start))
+	})
+}
+
 func TestAnswerAtDeadlineDoesNotWaitForTheCleanup(t *testing.T) {
 	bubble(t, func(t *testing.T, sup *supervisor.Supervisor) {
 		start := time.Now()

@@ -177,8 +177,8 @@ func Class(name string) Option { return func(o *actors.Options) { o.Class = name
 // WithReceipt has r filled in on every outcome, before Do returns.
 func WithReceipt(r *actors.Receipt) Option { return func(o *actors.Options) { o.Receipt = r } }
 
-// AnswerAtDeadline has Do return at an expiry before the clean-up is done rather than
-// after it. The clean-up goes on; what would not go is in Leftovers.
+// AnswerAtDeadline has Do return at an expiry, a cancellation or a panic before the clean-up
+// is done rather than after it. The clean-up goes on; what would not go is in Leftovers.
 func AnswerAtDeadline() Option { return func(o *actors.Options) { o.AnswerAtDeadline = true } }
 
 // Open opens a session: a resource that lives longer than one request. The opening itself

@@ -93,13 +93,13 @@ func TestAStopDuringABackoffIsAtOnceAndStartsNobody(t *testing.T) {
 
 func TestChangesDuringABackoff(t *testing.T) {
 	bubble(t, func(t *testing.T, sup *supervisor.Supervisor) {
-		g, a, b, c := troupe(t, sup)
+		g, a, b, _ := troupe(t, sup)
 		a.end <- errWork
 		time.Sleep(2 * time.Second)
 		start := time.Now()
 		require.NoError(t, g.StopChild("b"))
 		require.NoError(t, g.Remove("c"))
-		c = newPuppet(0)
+		c := newPuppet(0)
 		require.NoError(t, g.Start(supervisor.Child{Name: "c", Service: c}))
 		assert.Zero(t, time.Since(start), "nobody waits for the back-off")
 		synctest.Wait()

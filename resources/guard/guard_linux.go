@@ -317,7 +317,7 @@ func (w *watch) reap() (reaped int, none bool) {
 		}
 		reaped++
 		if pid != w.child || !w.plan.Namespace {
-			w.tree.Reaped(pid, w.killed && ws.Signaled() && ws.Signal() == unix.SIGKILL)
+			w.tree.Reaped(pid, w.byUs(ws))
 		}
 		if pid != w.child {
 			continue
@@ -330,6 +330,12 @@ func (w *watch) reap() (reaped int, none bool) {
 			w.words.say(Word{Exited: exitedOf(ws, &used)})
 		}
 	}
+}
+
+// byUs reports whether a death was by us. The runtime kills a cgroup itself, when the main
+// process has ended or its time is over, and its order may come after the deaths.
+func (w *watch) byUs(ws unix.WaitStatus) bool {
+	return (w.killed || w.asked || w.ended) && ws.Signaled() && ws.Signal() == unix.SIGKILL
 }
 
 // lastWords are those of an init that has ended.

@@ -96,6 +96,8 @@ func after(first, then func(*stream)) func(*stream) {
 
 func data(s *stream) error { return s.WriteData(s.id, false, []byte("x")) }
 
+func chunk(s *stream) error { return s.WriteData(s.id, false, bytes.Repeat([]byte("x"), 80)) }
+
 func hints(s *stream) error {
 	return s.WriteHeaders(http2.HeadersFrameParam{StreamID: s.id, BlockFragment: header(":status", "103", "x", "y"), EndHeaders: true})
 }
@@ -129,7 +131,7 @@ func multiplexed() map[string]struct {
 		"pings and no answer":         {streamed(slowly(func(s *stream) error { return s.WritePing(false, [8]byte{}) })), running},
 		"flood of headers":            {streamed(after(open, again(continued))), fails},
 		"flood of 103":                {streamed(again(hints)), fails},
-		"flood of body":               {streamed(after(ok, again(data))), tooMuch},
+		"flood of body":               {streamed(after(ok, again(chunk))), tooMuch},
 		"reset of the stream":         {streamed(func(s *stream) { _ = s.WriteRSTStream(s.id, http2.ErrCodeInternal) }), fails},
 		"reset in the body":           {streamed(after(ok, func(s *stream) { _ = s.WriteRSTStream(s.id, http2.ErrCodeInternal) })), fails},
 		"reset of the connection":     {streamed(after(ok, func(s *stream) { s.Reset() })), broken},

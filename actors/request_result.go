@@ -1,0 +1,116 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"curfew.example/resources"
+)
+
+// expiry is the cause of an operation's context that expired. It is made at every expiry,
+// so the text is put together only when somebody reads it.
+type expiry struct{ r *request }
+
+func (e *expiry) Error() string {
+	return (&ExpiredError{Receipt: e.r.receipt(), Cause: e.r.cause}).Error()
+}
+
+// Unwrap makes the cause a timeout for errors.Is.
+func (e *expiry) Unwrap() error { return context.DeadlineExceeded }
+
+// Timeout reports true, as net.Error's does for timeouts.
+func (e *expiry) Timeout() bool { return true }
+
+// result is what the caller gets: the table of outcomes.
+func (r *request) result() (any, error) {
+	r.mu.Lock()
+	var value any
+	var work, cleanup error
+	if r.back {
+		value, work = r.value, r.work
+	}
+	if r.report != nil {
+		cleanup = r.report.Err
+	}
+	outcome, cause := r.outcome, r.cause
+	r.mu.Unlock()
+
+	switch outcome {
+	case Refused:
+		return nil, cause
+	case Expired:
+		return value, &ExpiredError{Receipt: r.receipt(), Cause: cause, Cleanup: cleanup, Work: notNoise(work)}
+	case Cancelled:
+		return value, &CancelledError{Receipt: r.receipt(), Cause: cause, Cleanup: cleanup, Work: notNoise(work)}
+	}
+	if cleanup != nil {
+		cleanup = &UnreleasedError{Receipt: r.receipt(), Cleanup: cleanup}
+	}
+	if work != nil && cleanup != nil {
+		return value, errors.Join(work, cleanup)
+	}
+	if work != nil {
+		return value, work
+	}
+	return value, cleanup
+}
+
+// notNoise drops an error that only says that the operation was ended.
+func notNoise(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, os.ErrClosed) ||
+		errors.Is(err, resources.ErrSealed) {
+		return nil
+	}
+	return err
+}
+
+// receipt sums up the request as it stands.
+func (r *request) receipt() *Receipt {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	end := r.final
+	if end == 0 {
+		end = r.moment(time.Now())
+	}
+	rec := &Receipt{
+		Kind: r.spec.Kind, Target: r.spec.Target,
+		Outcome: r.outcome, Phase: r.phase, Budget: r.budget,
+		Used:   end.since(),
+		Phases: r.phases(end),
+	}
+	if r.outcome == Expired {
+		rec.Lateness = max(0, end.since()-r.due.Sub(r.submitted))
+	}
+	if r.report != nil {
+		rec.Cleanup = Cleanup{Took: r.report.Took, Mechanism: mechanism(r.report.Released), Released: r.report.Released}
+		rec.Leftover = r.report.Left()
+	}
+	return rec
+}
+
+// phases says where the time went. Called with mu held.
+func (r *request) phases(end moment) Phases {
+	stop := r.ended
+	if stop == 0 {
+		stop = end
+	}
+	if r.begun == 0 || r.begun > stop {
+		return Phases{Queued: stop.since()}
+	}
+	p := Phases{Queued: r.begun.since()}
+	opened := r.keeper.Opened()
+	if at := r.moment(opened); opened.IsZero() || at > stop {
+		p.Opening = time.Duration(stop - r.begun)
+	} else {
+		p.Opening, p.Running = time.Duration(at-r.begun), time.Duration(stop-at)
+	}
+	if r.report != nil {
+		p.Cleanup = r.report.Took
+	}
+	return p
+}

@@ -28,5 +28,7 @@
 // so every actor has a recovering base; supervisors stop what fails and never restart or
 // escalate; futures, receive timeouts and bounded mailboxes are not used at all. Request
 // actors are spawned on the caller's goroutine under a gate, with a synchronous
-// dispatcher: a spawn costs no goroutine hop.
+// dispatcher: a spawn costs no goroutine hop. The mailbox of a request holds a Stop back,
+// whoever sends it, until what the request held has gone, so that PostStop comes after it; a
+// session and a service have a child, the holder, that they wait for instead.
 package actors

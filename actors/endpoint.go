@@ -42,7 +42,7 @@ type endpoint struct {
 // armed here, at submission. gone says that the endpoint has closed meanwhile and another
 // one has to be found.
 func (e *endpoint) admit(r *request) (gone bool, err error) {
-	now := time.Now()
+	now := r.now()
 	e.mu.Lock()
 	r.ep = e
 	switch {
@@ -72,15 +72,15 @@ func (e *endpoint) admit(r *request) (gone bool, err error) {
 
 // littered says that too much is left of earlier requests. Called with mu held.
 func (e *endpoint) littered(r *request) error {
-	return fmt.Errorf("%s: %w: %d leftovers of earlier requests", title(e.key.kind, r.spec.Target), ErrOverloaded, e.left)
+	return fmt.Errorf("%s: %w: %d leftovers of earlier requests", title(e.key.kind, r.target), ErrOverloaded, e.left)
 }
 
 // crowded says why r may not wait. Called with mu held.
 func (e *endpoint) crowded(r *request) error {
 	if e.valve.shut() {
-		return fmt.Errorf("%s: %w", title(e.key.kind, r.spec.Target), ErrBreakerOpen)
+		return fmt.Errorf("%s: %w", title(e.key.kind, r.target), ErrBreakerOpen)
 	}
-	return fmt.Errorf("%s: %w: %d at work, %d waiting", title(e.key.kind, r.spec.Target), ErrOverloaded, e.busy, e.queue.len)
+	return fmt.Errorf("%s: %w: %d at work, %d waiting", title(e.key.kind, r.target), ErrOverloaded, e.busy, e.queue.len)
 }
 
 // arm starts the timers of a request that was submitted; it is now.
@@ -113,7 +113,7 @@ func (t *turn) excuse(r *request) bool {
 // take lets them, on this goroutine and without the endpoint's lock; it is now.
 func (t turn) take(now time.Time) {
 	for _, r := range t.refused {
-		r.finish(now)
+		r.finish(r.moment(now))
 	}
 	if t.first != nil {
 		t.first.begin(now)
@@ -127,7 +127,7 @@ func (t turn) take(now time.Time) {
 func (e *endpoint) promote(now time.Time) (t turn) {
 	for {
 		next := e.queue.head
-		for next != nil && next.past(now) {
+		for next != nil && next.past(next.moment(now)) {
 			next = next.next // its timer is about to take it out: it must not begin
 		}
 		if next == nil || e.closed || !e.free(next) {
@@ -169,7 +169,7 @@ func (e *endpoint) wakeIn(d time.Duration) {
 
 // free reports whether r may begin now. Called with mu held.
 func (e *endpoint) free(r *request) bool {
-	return r.spec.Unbounded || e.limits.AtOnce < 0 || e.busy < e.limits.AtOnce
+	return r.unbounded || e.limits.AtOnce < 0 || e.busy < e.limits.AtOnce
 }
 
 // occupy gives r a slot. Called with mu held.
@@ -199,7 +199,7 @@ func (e *endpoint) withdraw(r *request) bool {
 // leave ends r's stay. Its slot is free when nothing of it is left, else when the reaper
 // says that the last of it has gone. It returns whose turn it is then.
 func (e *endpoint) leave(r *request, remains []resources.Remains, now time.Time) (t turn) {
-	holds := len(remains) > 0 && !r.opts.replaced
+	holds := len(remains) > 0 && !r.replaced
 	e.mu.Lock()
 	e.live.remove(r)
 	e.used = now
@@ -210,7 +210,7 @@ func (e *endpoint) leave(r *request, remains []resources.Remains, now time.Time)
 	e.left += len(remains)
 	e.mu.Unlock()
 	if len(remains) > 0 {
-		e.rt.reaper.adopt(&requestLeft{kind: r.spec.Kind, target: r.spec.Target, ep: e, slot: holds}, remains)
+		e.rt.reaper.adopt(&requestLeft{kind: r.kind, target: r.target, ep: e, slot: holds}, remains)
 	}
 	return t
 }
@@ -402,7 +402,7 @@ func (l *requestList) push(r *request) {
 // insert puts r behind all of its priority or a higher one.
 func (l *requestList) insert(r *request) {
 	behind := l.tail
-	for behind != nil && behind.opts.Priority < r.opts.Priority {
+	for behind != nil && behind.priority < r.priority {
 		behind = behind.prev
 	}
 	if behind == l.tail {

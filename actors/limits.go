@@ -121,7 +121,7 @@ func (v *valve) allow(r *request) error {
 	}
 	report, err := v.breaker.Allow()
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", r.spec.Kind, r.spec.Target, ErrBreakerOpen)
+		return fmt.Errorf("%s %s: %w", r.kind, r.target, ErrBreakerOpen)
 	}
 	r.verdict = report
 	return nil

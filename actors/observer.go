@@ -130,7 +130,7 @@ func (rt *Runtime) emit(what EventKind, r *request, rec *Receipt) {
 }
 
 func (o *observer) note(what EventKind, r *request, rec *Receipt) {
-	o.offer(Event{At: time.Now(), What: what, Request: r.id, Kind: r.spec.Kind, Target: r.spec.Target, Receipt: rec})
+	o.offer(Event{At: time.Now(), What: what, Request: r.id, Kind: r.kind, Target: r.target, Receipt: rec})
 }
 
 // emitLeft reports what became of leftovers.

@@ -32,10 +32,15 @@ type request struct {
 	id     uint64 // for events; 0 when nobody listens
 	ep     *endpoint
 	use    resources.Use
-	spec   resources.Spec
-	opts   Options
+	kind   string
+	target string
 	budget timeoutpolicy.Budget
 	asked  *asked // who asked by message, and hears of the end; nil when a caller waits
+
+	priority  int
+	unbounded bool // no cap of the endpoint's holds for it
+	early     bool // answered at the deadline, before the clean-up
+	replaced  bool // as in Options
 
 	submitted time.Time
 	begun     moment // written before Started, read after
@@ -53,10 +58,10 @@ type request struct {
 	outcome Outcome
 	phase   Phase
 	cause   error
-	due     time.Time // when the limit that ended it was reached
-	ended   moment    // when the outcome was decided
-	halted  bool      // halt has been called
-	back    bool      // the runner is back: value and work are final
+	due     moment // when the limit that ended it was reached
+	ended   moment // when the outcome was decided
+	halted  bool   // halt has been called
+	back    bool   // the runner is back: value and work are final
 	value   any
 	work    error
 	report  *resources.Report
@@ -68,6 +73,12 @@ type request struct {
 type moment time.Duration
 
 func (r *request) moment(t time.Time) moment { return max(0, moment(t.Sub(r.submitted))) + 1 }
+
+// elapsed is the moment that it is now; the clock is asked for no date.
+func (r *request) elapsed() moment { return max(0, moment(time.Since(r.submitted))) + 1 }
+
+// now is the time by the clock of the submission.
+func (r *request) now() time.Time { return r.submitted.Add(time.Since(r.submitted)) }
 
 // since is the time from the submission until m.
 func (m moment) since() time.Duration { return time.Duration(m) - 1 }
@@ -117,7 +128,7 @@ func (r *request) run() {
 // ran takes over what the operation returned and stops the actor. crashed says that it did
 // not return but panicked, or ended its goroutine.
 func (r *request) ran(value any, err error, crashed bool) {
-	now := time.Now()
+	now := r.elapsed()
 	if err != nil && r.past(now) {
 		r.awaitCause()
 	}
@@ -129,10 +140,10 @@ func (r *request) ran(value any, err error, crashed bool) {
 	}
 	aborted := r.outcome.aborted()
 	r.mu.Unlock()
-	r.keeper.Back() // after an abort this may be what the release waited for
+	holds := r.keeper.Back() // after an abort this may be what the release waited for
 	switch {
 	case decided: // the stop is under way
-	case r.asked == nil && !aborted && !r.keeper.Holds():
+	case r.asked == nil && !aborted && !holds:
 		r.wake <- struct{}{} // the waiting caller stops the actor on its own goroutine
 	default:
 		r.stopHere()
@@ -140,7 +151,7 @@ func (r *request) ran(value any, err error, crashed bool) {
 }
 
 // judge says what the end of the operation means. Called with mu held.
-func (r *request) judge(err error, crashed bool, now time.Time) Outcome {
+func (r *request) judge(err error, crashed bool, now moment) Outcome {
 	switch {
 	case err == nil:
 		return Completed
@@ -148,20 +159,20 @@ func (r *request) judge(err error, crashed bool, now time.Time) Outcome {
 		return Panicked
 	case r.past(now):
 		// package net notices a deadline before our timer does.
-		r.phase, r.due, r.cause = r.whereabouts(), r.op.deadline, r.callerCause()
+		r.phase, r.due, r.cause = r.whereabouts(), r.moment(r.op.deadline), r.callerCause()
 		return Expired
 	}
 	return Failed
 }
 
 // past reports whether the limit is over.
-func (r *request) past(now time.Time) bool {
-	return !r.op.deadline.IsZero() && !now.Before(r.op.deadline)
+func (r *request) past(now moment) bool {
+	return !r.op.deadline.IsZero() && now.since() >= r.op.deadline.Sub(r.submitted)
 }
 
 // decide settles the outcome. Called with mu held, once.
-func (r *request) decide(o Outcome, now time.Time) {
-	r.outcome, r.ended = o, r.moment(now)
+func (r *request) decide(o Outcome, now moment) {
+	r.outcome, r.ended = o, now
 }
 
 // whereabouts says which phase a begun request is in.
@@ -263,15 +274,15 @@ func (r *request) settle(o Outcome, phase Phase, due time.Time, cause error) boo
 		if phase == NoPhase {
 			r.phase = r.whereabouts()
 		}
-		r.cause, r.due = cause, due
-		r.decide(o, time.Now())
+		r.cause, r.due = cause, r.moment(due)
+		r.decide(o, r.elapsed())
 	}
 	if queued {
 		r.phase = Queued
 	}
 	r.mu.Unlock()
 	if queued { // whoever takes it out of the queue ends it, even if another end was decided meanwhile
-		r.finish(time.Now())
+		r.finish(r.elapsed())
 	}
 	return first && !queued
 }
@@ -304,7 +315,7 @@ func (r *request) halt() bool {
 	r.halted = true
 	if r.outcome == Undecided {
 		r.phase, r.cause = r.whereabouts(), ErrClosed
-		r.decide(Cancelled, time.Now())
+		r.decide(Cancelled, r.elapsed())
 	}
 	if r.op.held == nil && r.phase == Opening {
 		r.phase = Queued // its end came between its turn and its start
@@ -325,7 +336,7 @@ func (r *request) halt() bool {
 // release runs the ladder, off every mailbox and never longer than Grace and Force. Then the
 // actor is stopped.
 func (r *request) release() {
-	if r.opts.AnswerAtDeadline && r.outcome.aborted() { // decided: it does not change any more
+	if r.early && r.outcome.aborted() { // decided: it does not change any more
 		r.reply()
 	}
 	r.keeper.ReleaseThen(r.budget.Grace, r.budget.Force, r.released)
@@ -386,9 +397,9 @@ func (r *request) PostStop() {
 		r.mu.Unlock()
 		r.verdict(verdict)
 	}
-	now := time.Now()
+	now := r.now()
 	next := r.ep.leave(r, r.remains(), now)
-	r.finish(now)
+	r.finish(r.moment(now))
 	next.take(now)
 }
 
@@ -398,13 +409,11 @@ func (r *request) turnAway(why error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cause = why
-	r.decide(Refused, time.Now())
+	r.decide(Refused, r.elapsed())
 }
 
-// remains lists what the release could not confirm gone.
+// remains lists what the release could not confirm gone. The stop comes after the release.
 func (r *request) remains() []resources.Remains {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if r.report == nil {
 		return nil
 	}
@@ -412,10 +421,10 @@ func (r *request) remains() []resources.Remains {
 }
 
 // finish is the end of every request, started or not.
-func (r *request) finish(now time.Time) {
+func (r *request) finish(now moment) {
 	r.disarm()
 	r.mu.Lock()
-	r.final = r.moment(now)
+	r.final = now
 	r.mu.Unlock()
 	r.rt.finished(r)
 	r.reply()

@@ -75,16 +75,16 @@ func (r *request) receipt() *Receipt {
 	defer r.mu.Unlock()
 	end := r.final
 	if end == 0 {
-		end = r.moment(time.Now())
+		end = r.elapsed()
 	}
 	rec := &Receipt{
-		Kind: r.spec.Kind, Target: r.spec.Target,
+		Kind: r.kind, Target: r.target,
 		Outcome: r.outcome, Phase: r.phase, Budget: r.budget,
 		Used:   end.since(),
 		Phases: r.phases(end),
 	}
 	if r.outcome == Expired {
-		rec.Lateness = max(0, end.since()-r.due.Sub(r.submitted))
+		rec.Lateness = max(0, time.Duration(end-r.due))
 	}
 	if r.report != nil {
 		rec.Cleanup = Cleanup{Took: r.report.Took, Mechanism: mechanism(r.report.Released), Released: r.report.Released}

@@ -148,17 +148,17 @@ func (rt *Runtime) allEndpoints() []*endpoint {
 }
 
 // refuse ends a request that was not started.
-func (rt *Runtime) refuse(r *request, err error) {
+func (rt *Runtime) refuse(r *request, opts *Options, err error) {
 	r.disarm()
 	r.mu.Lock()
 	if r.outcome == Undecided {
-		r.decide(Refused, r.submitted)
+		r.decide(Refused, r.moment(r.submitted))
 	}
-	r.final = r.moment(time.Now())
+	r.final = r.elapsed()
 	r.mu.Unlock()
-	if r.opts.Receipt != nil {
-		*r.opts.Receipt = *r.receipt()
-		r.opts.Receipt.Error = errText(err)
+	if opts.Receipt != nil {
+		*opts.Receipt = *r.receipt()
+		opts.Receipt.Error = errText(err)
 	}
 	rt.finished(r)
 }

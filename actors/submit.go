@@ -58,8 +58,8 @@ func errText(err error) string {
 // desk.submit. by, when not nil, asked by message, and is told of the end: no caller waits.
 func (rt *Runtime) submit(ctx context.Context, use resources.Use, opts *Options, open func(*openEndpoint), by *asked) (*request, error) {
 	r := &request{
-		rt: rt, use: use, opts: *opts, asked: by,
-		submitted: time.Now(),
+		rt: rt, asked: by, submitted: time.Now(),
+		priority: opts.Priority, early: opts.AnswerAtDeadline, replaced: opts.replaced,
 	}
 	r.op.caller = ctx
 	if by == nil {
@@ -72,59 +72,62 @@ func (rt *Runtime) submit(ctx context.Context, use resources.Use, opts *Options,
 	foreign := true
 	defer func() {
 		if foreign { // a context or a Spec takes this goroutine with it
-			rt.refuse(r, panicked(nil))
+			rt.refuse(r, opts, panicked(nil))
 		}
 	}()
-	err := rt.prepare(r)
-	if err == nil {
-		err = rt.admit(r, open)
-	}
+	err := rt.start(r, use, opts, open)
 	foreign = false
 	if err != nil {
-		rt.refuse(r, err)
+		rt.refuse(r, opts, err)
 		return nil, err
 	}
 	return r, nil
 }
 
-// prepare checks everything that can be checked before a side effect, and fixes the deadline.
-func (rt *Runtime) prepare(r *request) error {
-	if err := rt.check(r); err != nil {
-		return err
-	}
-	return rt.grant(r)
-}
-
-// check finds what is wrong with a request whatever its budget.
-func (rt *Runtime) check(r *request) (err error) {
+// start checks everything that can be checked before a side effect, fixes the deadline and
+// finds the endpoint.
+func (rt *Runtime) start(r *request, use resources.Use, opts *Options, open func(*openEndpoint)) error {
 	if rt.closing.Load() {
 		return ErrClosed
 	}
-	if r.spec, r.use, err = prepared(r.use); err != nil {
+	spec, run, err := prepared(use)
+	if err != nil {
 		return err
 	}
+	r.use, r.kind, r.target, r.unbounded = run, spec.Kind, spec.Target, spec.Unbounded
+	if err := r.check(opts); err != nil {
+		return err
+	}
+	if err := r.grant(spec.Endpoint, opts); err != nil {
+		return err
+	}
+	return rt.admit(r, &spec, open)
+}
+
+// check finds what is wrong with a request whatever its budget.
+func (r *request) check(opts *Options) error {
 	switch err := r.op.caller.Err(); {
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s: %w: %w", title(r.spec.Kind, r.spec.Target), timeoutpolicy.ErrTooLate, context.Cause(r.op.caller))
+		return fmt.Errorf("%s: %w: %w", title(r.kind, r.target), timeoutpolicy.ErrTooLate, context.Cause(r.op.caller))
 	case err != nil:
 		return r.cancelledEarly()
 	}
-	return checkOptions(r.spec.Kind, &r.opts)
+	return checkOptions(r.kind, opts)
 }
 
 // grant asks for the budget, which fixes the deadline.
-func (rt *Runtime) grant(r *request) (err error) {
-	r.budget, err = rt.policies.budget(r.op.caller, timeoutpolicy.Ask{
-		Kind: r.spec.Kind, Endpoint: r.spec.Endpoint, Class: r.opts.Class,
+func (r *request) grant(endpoint string, opts *Options) (err error) {
+	r.budget, err = r.rt.policies.budget(r.op.caller, timeoutpolicy.Ask{
+		Kind: r.kind, Endpoint: endpoint, Class: opts.Class,
 		Remaining: remaining(r.op.caller, r.submitted),
-		Within:    r.opts.Within,
+		Within:    opts.Within,
 		Now:       r.submitted,
 	})
 	if err != nil {
 		return r.notGranted(err)
 	}
-	r.budget.Grace = cmp.Or(r.opts.Grace, r.budget.Grace)
-	r.budget.Force = cmp.Or(r.opts.Force, r.budget.Force)
+	r.budget.Grace = cmp.Or(opts.Grace, r.budget.Grace)
+	r.budget.Force = cmp.Or(opts.Force, r.budget.Force)
 	if r.budget.Limit != timeoutpolicy.Unlimited {
 		r.op.deadline = r.submitted.Add(r.budget.Limit)
 		if due, ok := r.op.caller.Deadline(); ok && due.Before(r.op.deadline) {
@@ -139,7 +142,7 @@ func (r *request) notGranted(err error) error {
 	if errors.Is(r.op.caller.Err(), context.Canceled) {
 		return r.cancelledEarly()
 	}
-	return fmt.Errorf("%s: %w", title(r.spec.Kind, r.spec.Target), err)
+	return fmt.Errorf("%s: %w", title(r.kind, r.target), err)
 }
 
 // checkOptions finds what no request can be told.
@@ -156,7 +159,7 @@ func checkOptions(kind string, opts *Options) error {
 // cancelledEarly is the answer to a caller whose context was cancelled before anything
 // was started.
 func (r *request) cancelledEarly() error {
-	r.decide(Cancelled, r.submitted)
+	r.decide(Cancelled, r.moment(r.submitted))
 	r.cause, r.final = r.callersEnd(), r.ended
 	return &CancelledError{Receipt: r.receipt(), Cause: r.cause}
 }
@@ -164,8 +167,8 @@ func (r *request) cancelledEarly() error {
 // expiredEarly is the answer to a caller whose time was over before there was an endpoint
 // to wait for.
 func (r *request) expiredEarly() error {
-	r.decide(Expired, time.Now())
-	r.phase, r.due, r.cause, r.final = Queued, r.op.deadline, r.callerCause(), r.ended
+	r.decide(Expired, r.elapsed())
+	r.phase, r.due, r.cause, r.final = Queued, r.moment(r.op.deadline), r.callerCause(), r.ended
 	return &ExpiredError{Receipt: r.receipt(), Cause: r.cause}
 }
 
@@ -192,10 +195,10 @@ func remaining(ctx context.Context, now time.Time) time.Duration {
 }
 
 // admit finds the endpoint and hands the request to it.
-func (rt *Runtime) admit(r *request, open func(*openEndpoint)) error {
+func (rt *Runtime) admit(r *request, spec *resources.Spec, open func(*openEndpoint)) error {
 	rt.emit(EventSubmitted, r, nil)
 	for {
-		e, err := rt.endpoint(r, open)
+		e, err := rt.endpoint(r, spec, open)
 		if err != nil {
 			return err
 		}
@@ -211,15 +214,15 @@ func (rt *Runtime) admit(r *request, open func(*openEndpoint)) error {
 }
 
 // endpoint finds the endpoint of r, or has it opened: by open, or else by the root.
-func (rt *Runtime) endpoint(r *request, open func(*openEndpoint)) (*endpoint, error) {
-	key := endpointKey{r.spec.Kind, r.spec.Endpoint}
+func (rt *Runtime) endpoint(r *request, spec *resources.Spec, open func(*openEndpoint)) (*endpoint, error) {
+	key := endpointKey{r.kind, spec.Endpoint}
 	rt.mu.RLock()
 	e := rt.endpoints[key]
 	rt.mu.RUnlock()
 	if e != nil {
 		return e, nil
 	}
-	msg := &openEndpoint{key: key, atOnce: r.spec.AtOnce, reply: make(chan *endpoint, 1)}
+	msg := &openEndpoint{key: key, atOnce: spec.AtOnce, reply: make(chan *endpoint, 1)}
 	if open != nil {
 		open(msg)
 	} else {

@@ -50,23 +50,19 @@ func (k *Keeper) Out() {
 	k.out = true
 }
 
-// Back says that the use's goroutine has come back. It may end a release that waits for
-// nothing else, and then runs what was to follow, on the caller's goroutine.
-func (k *Keeper) Back() {
+// Back says that the use's goroutine has come back, and reports whether anything is kept
+// that a release would have to close. It may end a release that waits for nothing else, and
+// then runs what was to follow, on the caller's goroutine.
+func (k *Keeper) Back() (holds bool) {
 	k.held.mu.Lock()
 	k.out = false
 	l := k.ladder
+	holds = len(k.held.pieces) > 0
 	k.held.mu.Unlock()
 	if l != nil {
 		l.note(l.runnerBack)
 	}
-}
-
-// Holds reports whether anything is kept that a release would have to close.
-func (k *Keeper) Holds() bool {
-	k.held.mu.Lock()
-	defer k.held.mu.Unlock()
-	return len(k.held.pieces) > 0
+	return holds
 }
 
 // Seal ends the registering: what comes later is closed at once. aborted says that

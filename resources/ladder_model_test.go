@@ -135,7 +135,7 @@ func (m *ladderModel) run(t *testing.T, name string) {
 	}
 	if m.runner >= 0 {
 		k.Out()
-		time.AfterFunc(m.runner, k.Back)
+		time.AfterFunc(m.runner, func() { k.Back() })
 	}
 	k.Seal(m.aborted)
 	start := time.Now()

@@ -9,7 +9,6 @@ import (
 	"github.com/failsafe-go/failsafe-go"
 	"github.com/failsafe-go/failsafe-go/timeout"
 
-	"curfew.example/actors"
 	"curfew.example/resources"
 	"curfew.example/supervisor"
 	"curfew.example/timeoutpolicy"
@@ -26,12 +25,10 @@ func function() benchmark {
 		if err != nil {
 			return nil, err
 		}
-		system := actors.NewSystem(nil)
 		work := func(context.Context) (int, error) { return 7, nil }
 		use := resources.Func(work)
 		plain := func() (int, error) { return 7, nil }
 		executor := failsafe.With(timeout.New[int](limit))
-		naive := startNaive(system, limit)
 		ops := s.scale(100_000, 20_000)
 
 		return &trial{
@@ -40,18 +37,20 @@ func function() benchmark {
 				loop(idiom, ops, func(ctx context.Context) error { return seven(bySelect(ctx, limit, work)) }),
 				loop(failSafe+", sync", ops, func(context.Context) error { return seven(executor.Get(plain)) }),
 				loop(failSafe+", async", ops, func(context.Context) error { return seven(executor.GetAsync(plain).Get()) }),
-				loop(future, ops, func(context.Context) error { return seven(spawnAndAsk(system, limit, plain)) }),
-				loop(naiveActor, ops/4, func(context.Context) error { return seven(naive.do(plain)) }),
+				loopIn(future, ops, func(system *actor.ActorSystem) func(context.Context) error {
+					return func(context.Context) error { return seven(spawnAndAsk(system, limit, plain)) }
+				}),
+				loopIn(naiveActor, ops/4, func(system *actor.ActorSystem) func(context.Context) error {
+					naive := startNaive(system, limit)
+					return func(context.Context) error { return seven(naive.do(plain)) }
+				}),
 			},
 			goals: []goal{
 				ratio(cpu, curfew, idiom).atMost(2.0, 3.5).gated(relative),
 				ratio(cpu, curfew, naiveActor).atMost(0.35, 0.35).gated(relative),
 				value(curfew, allocs, count).atMost(16, 16).gated(counted),
 			},
-			close: func() {
-				_ = sup.Close()
-				system.Shutdown()
-			},
+			close: func() { _ = sup.Close() },
 		}, nil
 	}}
 }

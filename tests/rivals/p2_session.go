@@ -6,7 +6,6 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
-	"curfew.example/actors"
 	"curfew.example/resources"
 	"curfew.example/supervisor"
 	"curfew.example/timeoutpolicy"
@@ -26,20 +25,21 @@ func sessionRequest() benchmark {
 		if err != nil {
 			return nil, err
 		}
-		system := actors.NewSystem(nil)
-		pid := system.Root.Spawn(actor.PropsFromFunc(func(c actor.Context) {
-			if _, ok := c.Message().(askNow); ok {
-				c.Respond(7)
-			}
-		}))
 		ops := s.scale(100_000, 20_000)
 		return &trial{
 			contenders: []contender{
 				loop(curfew, ops, func(ctx context.Context) error { return seven(sess.ask(ctx)) }),
-				loop(requestFuture, ops, func(context.Context) error {
-					v, err := system.Root.RequestFuture(pid, askNow{}, limit).Result()
-					n, _ := v.(int)
-					return seven(n, err)
+				loopIn(requestFuture, ops, func(system *actor.ActorSystem) func(context.Context) error {
+					pid := system.Root.Spawn(actor.PropsFromFunc(func(c actor.Context) {
+						if _, ok := c.Message().(askNow); ok {
+							c.Respond(7)
+						}
+					}))
+					return func(context.Context) error {
+						v, err := system.Root.RequestFuture(pid, askNow{}, limit).Result()
+						n, _ := v.(int)
+						return seven(n, err)
+					}
 				}),
 			},
 			goals: []goal{
@@ -51,7 +51,6 @@ func sessionRequest() benchmark {
 			close: func() {
 				_ = sess.Close()
 				_ = sup.Close()
-				system.Shutdown()
 			},
 		}, nil
 	}}

@@ -12,7 +12,6 @@ import (
 	"github.com/failsafe-go/failsafe-go"
 	"github.com/failsafe-go/failsafe-go/timeout"
 
-	"curfew.example/actors"
 	"curfew.example/resources"
 	"curfew.example/supervisor"
 	"curfew.example/timeoutpolicy"
@@ -36,7 +35,6 @@ func latePrecision() benchmark {
 		if err != nil {
 			return nil, err
 		}
-		system := actors.NewSystem(nil)
 		executor := failsafe.With(timeout.New[int](lateLimit))
 		ways := []struct {
 			name string
@@ -45,12 +43,8 @@ func latePrecision() benchmark {
 			{curfew, func(ctx context.Context, cleaned func()) error { return expireCurfew(ctx, sup, cleaned) }},
 			{idiom, expireSelect},
 			{failSafe, func(_ context.Context, cleaned func()) error { return expireFailsafe(executor, cleaned) }},
-			{future, func(_ context.Context, cleaned func()) error { return expireFuture(system, cleaned) }},
 		}
-		t := &trial{roundsMax: 5, close: func() {
-			_ = sup.Close()
-			system.Shutdown()
-		}}
+		t := &trial{roundsMax: 5, close: func() { _ = sup.Close() }}
 		burst, spread := s.scale(10_000, 2_000), s.scale(100_000, 10_000)
 		for _, load := range []struct {
 			name  string
@@ -66,6 +60,9 @@ func latePrecision() benchmark {
 					return storm(ctx, load.count, load.over, w.expirer)
 				}})
 			}
+			t.contenders = append(t.contenders, inSystem(named(future), func(ctx context.Context, system *actor.ActorSystem) (readings, error) {
+				return storm(ctx, load.count, load.over, func(_ context.Context, cleaned func()) error { return expireFuture(system, cleaned) })
+			}))
 			t.goals = append(t.goals,
 				value(named(curfew), answerP50, nanoseconds).atMost(float64(time.Millisecond), 0),
 				ratio(answerP99, named(curfew), named(idiom)).atMost(1.2, 2),

@@ -9,7 +9,6 @@ import (
 	"github.com/failsafe-go/failsafe-go"
 	"github.com/failsafe-go/failsafe-go/timeout"
 
-	"curfew.example/actors"
 	"curfew.example/resources"
 	"curfew.example/supervisor"
 	"curfew.example/timeoutpolicy"
@@ -33,7 +32,7 @@ func stubborn() benchmark {
 		if err != nil {
 			return nil, err
 		}
-		system := actors.NewSystem(nil)
+		system := stockSystem()
 		executor := failsafe.With(timeout.New[int](limit))
 		deaf := func() (int, error) {
 			time.Sleep(takes)

@@ -36,6 +36,12 @@
 // WINCH to the main process. A guard that is killed takes the main process with it
 // (PR_SET_PDEATHSIG); the runtime ends the rest as far as it knows it.
 //
+// # Cost
+//
+// A guard is one program more to start and to end: on the machine of the README's figures, 5 ms
+// on top of the command's own start, of which its program's beginning, before its first line,
+// is 2. Linked dynamically, as Go does where there is cgo, that is 0.8 ms more.
+//
 // # Limits
 //
 // Guards exist on Linux. Work that was handed to another daemon (at, cron, systemd-run, a

@@ -16,10 +16,22 @@ import (
 func machine() []string {
 	return []string{
 		fmt.Sprintf("%s, %d processors, %s, %s/%s, kernel %s", processorName(), runtime.NumCPU(), memoryText(), runtime.GOOS, runtime.GOARCH, kernel()),
-		fmt.Sprintf("%s, GOMAXPROCS %d, GOGC %s", runtime.Version(), runtime.GOMAXPROCS(0), orDefault(os.Getenv("GOGC"), "100")),
+		fmt.Sprintf("%s, GOMAXPROCS %d, GOGC %s, %s", runtime.Version(), runtime.GOMAXPROCS(0), orDefault(os.Getenv("GOGC"), "100"), linkage()),
 		modules("curfew.example", "github.com/asynkron/protoactor-go", "github.com/failsafe-go/failsafe-go", "github.com/kolo/xmlrpc"),
 		firstLine("timeout", "--version") + "; " + firstLine("python3", "--version"),
 	}
+}
+
+// linkage says whether this program was built with cgo, and so is linked dynamically.
+func linkage() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "CGO_ENABLED" && s.Value == "0" {
+				return "without cgo"
+			}
+		}
+	}
+	return "with cgo"
 }
 
 func orDefault(s, def string) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -42,7 +43,11 @@ const registryMaps = 512
 // is a miss of every cache at each spawn and stop, and 11 MB for each cycle of the collector.
 func compact(registry *actor.ProcessRegistryValue) {
 	spread := registry.LocalPIDs.LocalPIDs
-	compacted := &actor.SliceMap{LocalPIDs: make([]cmap.ConcurrentMap, max(1, registryMaps/cmap.SHARD_COUNT))}
+	slices := max(1, registryMaps/cmap.SHARD_COUNT)
+	if strconv.IntSize == 32 {
+		slices = 1 // of more, protoactor's index is negative for every other name
+	}
+	compacted := &actor.SliceMap{LocalPIDs: make([]cmap.ConcurrentMap, slices)}
 	for i := range compacted.LocalPIDs {
 		compacted.LocalPIDs[i] = cmap.New()
 	}

@@ -3,6 +3,7 @@ package actors_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -144,7 +145,7 @@ func TestBackoffGrowsToItsCapAndJitterOnlyShortens(t *testing.T) {
 			assert.Equal(t, want*time.Second/2, actors.Delay(b, nth, false, 1))
 		}
 	}
-	assert.Equal(t, 10*time.Second, actors.Delay(b, 1<<40, false, 0))
+	assert.Equal(t, 10*time.Second, actors.Delay(b, math.MaxInt, false, 0))
 	none := actors.Backoff{First: timeoutpolicy.None}
 	assert.Zero(t, actors.Delay(none, 3, false, 0))
 	assert.Equal(t, actors.DefaultBackoffFirst, actors.Delay(none, 1, true, 0), "an expiry never spins")

@@ -47,7 +47,7 @@ func TestXMLRPCArgumentsArriveInPython(t *testing.T) {
 		{true, `["bool",true]`},
 		{math.MaxInt32, `["int","2147483647"]`},
 		{math.MinInt32, `["int","-2147483648"]`},
-		{math.MaxInt32 + 1, `["int","2147483648"]`},
+		{int64(math.MaxInt32 + 1), `["int","2147483648"]`},
 		{int64(math.MinInt64), `["int","-9223372036854775808"]`},
 		{uint64(math.MaxInt64), `["int","9223372036854775807"]`},
 		{uint8(200), `["int","200"]`},
@@ -160,7 +160,7 @@ func TestXMLRPCArgumentsAreRefused(t *testing.T) {
 
 func TestXMLRPCStrictRefusesExtensions(t *testing.T) {
 	strict := resources.XMLRPC{Strict: true}
-	for _, arg := range []any{nil, []any{nil}, math.MaxInt32 + 1, uint32(math.MaxUint32), struct{ P *int }{}} {
+	for _, arg := range []any{nil, []any{nil}, int64(math.MaxInt32 + 1), uint32(math.MaxUint32), struct{ P *int }{}} {
 		_, err := resources.EncodeXMLRPC(strict, "m", []any{arg})
 		var invalid *resources.Invalid
 		assert.ErrorAs(t, err, &invalid, "%#v", arg)

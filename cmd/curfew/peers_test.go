@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -184,4 +185,4 @@ func greeter(c net.Conn, over <-chan struct{}) {
 }
 
 // flood never stops.
-func flood(c net.Conn, _ <-chan struct{}) { pour(c, 1<<40) }
+func flood(c net.Conn, _ <-chan struct{}) { pour(c, math.MaxInt) }

@@ -42,6 +42,7 @@ type seen struct {
 	signaled bool // by us, while it was there
 	denied   bool // the kernel would not let us
 	hidden   bool // the root of what counts, and does not count itself
+	root     bool // who planted it waits for it: until then nobody else has its number
 	round    int  // the last in which it was sent a signal by itself
 }
 
@@ -63,14 +64,14 @@ func (t *Tree) Probe() {
 // Works reports whether Probe has found it.
 func (t *Tree) Works() bool { return t.usable }
 
-// Plant takes the main process, which has not been reaped, as the root.
+// Plant takes the main process, which the caller has not reaped, as the root.
 func (t *Tree) Plant(pid int, _ <-chan struct{}) {
 	t.known = make(map[ID]*seen)
 	st, err := ReadStat(pid)
 	if err != nil {
 		st = Stat{ID: ID{PID: pid}}
 	}
-	t.learn(st)
+	t.learn(st).root = true
 }
 
 // PlantHidden takes the process as the root, which is alive as long as the tree is in use,
@@ -126,7 +127,7 @@ func (t *Tree) Look() (more bool) {
 		known := s.gone
 		if s.refresh() {
 			queue = append(queue, s)
-		} else if !s.hidden && (!known && !s.zombie || known && !s.unreaped()) {
+		} else if !s.hidden && !s.root && (!known && !s.zombie || known && !s.unreaped()) {
 			t.forget(s)
 		}
 	}

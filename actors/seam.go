@@ -20,9 +20,10 @@ import (
 var stopMessage = &actor.Stop{}
 
 // NewSystem makes an actor system of our own: it logs to logger alone (protoactor's
-// default writes colour to standard error), and the goroutine it starts for the first
-// dead letter lives a millisecond rather than a second. It costs some 4 ms and 3 MB: one
-// a process.
+// default writes colour to standard error), the goroutine it starts for the first dead
+// letter lives a millisecond rather than a second, and its registry is small, which is a
+// quarter of what a request costs, and works where an int has 32 bits. It takes some 4 ms,
+// and leaves 3 MB to the collector: one a process.
 func NewSystem(logger *slog.Logger) *actor.ActorSystem {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)

@@ -63,8 +63,8 @@ func WithLogger(l *slog.Logger) StartOption { return func(c *config) { c.logger 
 
 // Under starts the supervisor inside an actor system of yours: under its Root, or as a
 // child of the actor whose context it is, with which it then stops. Close leaves the system
-// running. Without it the supervisor makes a system of its own (some 4 ms and 3 MB: start
-// one supervisor a process).
+// running. Without it the supervisor makes a system of its own, by actors.NewSystem (some
+// 4 ms: start one supervisor a process).
 func Under(parent actor.SpawnerContext) StartOption { return func(c *config) { c.parent = parent } }
 
 // Named names the root actor. Without it a name is made. The name must be free in the

@@ -65,8 +65,9 @@ type Command struct {
 	// Stdout and Stderr, in process only, receive the output as it comes, and it is
 	// not kept. An *os.File is handed to the program as it is: nothing that passes
 	// through it counts as progress. When both are the same writer, its Write is
-	// never called twice at once; a Write that blocks holds Run up. When nil the output
-	// is kept in the result.
+	// never called twice at once. A Write that blocks holds Run up; when the time is over
+	// it is woken where the writer has a SetWriteDeadline that works, and is a leftover
+	// otherwise. When nil the output is kept in the result.
 	Stdout io.Writer `json:"-"`
 	Stderr io.Writer `json:"-"`
 
@@ -294,11 +295,12 @@ func (c Command) attend(ctx context.Context, held *Held, p *process, streams *st
 	if ended {
 		ended = p.finish(held, c.LeaveBackground)
 	}
-	streams.drain(held)
+	ended = streams.drain(ctx, held) && ended
 	return c.result(ctx, p, streams, ended)
 }
 
-// result puts together what there is. ended says that the command ended by itself.
+// result puts together what there is. ended says that the command ended by itself, and all
+// that it wrote was handed on.
 func (c Command) result(ctx context.Context, p *process, s *streams, ended bool) (*CommandResult, error) {
 	r := &CommandResult{
 		ExitCode:  -1,

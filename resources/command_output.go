@@ -3,6 +3,7 @@ package resources
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -106,7 +107,7 @@ func (s *streams) openOutput(fd int, to io.Writer, limit int64, held *Held) (*ou
 		return nil, err
 	}
 	s.child[fd], s.ours = w, append(s.ours, w)
-	o := &output{r: r, to: to, moved: held.Progress, done: make(chan struct{})}
+	o := &output{r: r, to: to, writer: wakeWriter(to), moved: held.Progress, done: make(chan struct{})}
 	o.kept.max = limit
 	return o, nil
 }
@@ -166,18 +167,21 @@ func (s *streams) run() {
 
 // drain ends the streams after the processes: it takes out what is in the outputs'
 // pipes, and stops when they are empty, though somebody may still hold them open. Only a
-// writer of the caller's that blocks can hold it up.
-func (s *streams) drain(held *Held) {
+// writer of the caller's that blocks can hold it up: until ctx ends, or for good where it
+// cannot be woken. It reports whether all was handed on.
+func (s *streams) drain(ctx context.Context, held *Held) bool {
 	s.stdin.end()
 	for _, o := range s.outputs() {
 		o.end()
 	}
+	whole := true
 	for _, o := range s.outputs() {
-		<-o.done
+		whole = o.wait(ctx) && whole
 	}
 	if s.stdin.over() {
 		held.Drop(s.kept)
 	}
+	return whole
 }
 
 func (s *streams) fill(r *CommandResult) {
@@ -219,12 +223,14 @@ func (s *streams) failed() error {
 // output moves one output of the program to where it goes. Its fields are pump's until
 // done is closed.
 type output struct {
-	r     *os.File
-	to    io.Writer // nil: kept
-	moved func()
-	done  chan struct{}
+	r      *os.File
+	to     io.Writer // nil: kept
+	writer *wakeable // to
+	moved  func()
+	done   chan struct{}
 
-	ending atomic.Bool // the processes have gone
+	ending atomic.Bool  // the processes have gone
+	writes atomic.Int64 // begun and ended: odd while to is in one
 	kept   capture
 	tail   []byte
 	held   bool  // given up while somebody had the pipe open
@@ -277,11 +283,40 @@ func (o *output) take(p []byte) error {
 		o.kept.add(p)
 		return nil
 	}
+	o.writes.Add(1)
 	n, err := o.to.Write(p)
+	o.writes.Add(1)
 	if err == nil && n < len(p) {
 		err = io.ErrShortWrite
 	}
 	return err
+}
+
+// wait returns when pump has ended. Once ctx has ended a Write that takes longer than
+// pipeIdle is woken, if it can be; then it reports false.
+func (o *output) wait(ctx context.Context) bool {
+	defer o.writer.rest()
+	select {
+	case <-o.done:
+		return true
+	case <-ctx.Done():
+	}
+	look := time.NewTicker(pipeIdle)
+	defer look.Stop()
+	for before := o.writes.Load(); ; {
+		select {
+		case <-o.done:
+			return true
+		case <-look.C:
+		}
+		now := o.writes.Load()
+		if now == before && now%2 == 1 {
+			woken := o.writer.wake()
+			<-o.done
+			return !woken
+		}
+		before = now
+	}
 }
 
 // end says that what is in the pipe now is all there will be.

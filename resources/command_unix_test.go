@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -312,6 +313,30 @@ func TestCommandOutputBeyondItsLimitIsCountedAndDropped(t *testing.T) {
 	c.OutputMaxBytes = 0
 	res, _ = commandRun(t, c, commandBudget)
 	assert.Len(t, res.Stdout, resources.DefaultOutputMaxBytes)
+}
+
+func TestCommandWriterThatBlocksIsWokenWhenTimeIsOver(t *testing.T) {
+	for name, script := range map[string]string{
+		"out of time":     "echo out; sleep 60",
+		"ended by itself": "echo out; exit 3",
+	} {
+		unread, w := net.Pipe()
+		c := commandShell(script)
+		c.Stdout = w
+		res, end := commandRun(t, c, timeoutpolicy.Budget{Limit: time.Second})
+		assert.True(t, end.Aborted, name)
+		require.NotNil(t, res, name)
+		assert.Zero(t, res.Left, name)
+		if name == "ended by itself" {
+			assert.Equal(t, 3, res.ExitCode)
+		}
+
+		// The writer is as it was.
+		go func() { _, _ = w.Write([]byte("x")) }() // ends with the Read
+		_, err := unread.Read(make([]byte, 1))
+		assert.NoError(t, err, name)
+		assert.NoError(t, errors.Join(unread.Close(), w.Close()))
+	}
 }
 
 func TestCommandStreamsAsItComes(t *testing.T) {

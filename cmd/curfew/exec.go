@@ -84,15 +84,21 @@ func (f *execFlags) command(a *app, args []string) resources.Command {
 	case f.json(): // kept
 	case f.stall != "" && f.stall != "none":
 		// What passes through a file of the command's own is not seen to move.
-		c.Stdout, c.Stderr = watched{a.stdout}, watched{a.stderr}
+		c.Stdout, c.Stderr = newHandover(a.stdout), newHandover(a.stderr)
 	default:
 		c.Stdout, c.Stderr = a.stdout, a.stderr
 	}
 	return c
 }
 
-// watched is a writer that is not handed to the command as a file.
-type watched struct{ io.Writer }
+// letGo ends the handovers of a command whose outputs pass through us.
+func letGo(outputs ...io.Writer) {
+	for _, o := range outputs {
+		if h, ok := o.(*handover); ok {
+			h.close()
+		}
+	}
+}
 
 func (a *app) exec(ctx context.Context, f *execFlags, args []string) error {
 	if _, err := resources.ParseSignal(f.signal); err != nil {
@@ -103,6 +109,7 @@ func (a *app) exec(ctx context.Context, f *execFlags, args []string) error {
 		return err
 	}
 	command := f.command(a, args)
+	defer letGo(command.Stdout, command.Stderr)
 	kin := family.Adopt()
 	ctx, forward := forwardSignals(ctx, kin, command.Foreground)
 	receipt := &actors.Receipt{}

@@ -184,7 +184,7 @@ func (j *job) tellExec(d *done, found []resources.Leftover) {
 	}
 	j.tell(d)
 	for _, l := range found {
-		fmt.Fprintf(j.stderr, "curfew: left: %s, PID %d: %s\n", oneLine(l.What), l.PID, l.Why)
+		fmt.Fprintf(j.says, "curfew: left: %s, PID %d: %s\n", oneLine(l.What), l.PID, l.Why)
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// handover is a writer whose Write can be given up: standard output may be a pipe that
+// handover is a writer whose Write can be given up: a standard stream may be a pipe that
 // nobody empties, which must not hold a request whose time is over. What is being written
 // then may or may not come through. One goroutine at a time writes to it.
 type handover struct {

@@ -30,14 +30,14 @@ func (a *app) begin(l *limits) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
-	rep, err := openReport(l.report, a.stderr)
+	rep, err := openReport(l.report, a.says)
 	if err != nil {
 		return nil, err
 	}
 	sup, err := supervisor.Start(supervisor.WithPolicy(policy), supervisor.WithDrain(0))
 	if err != nil {
 		rep.close()
-		fmt.Fprintf(a.stderr, "curfew: %v\n", err)
+		fmt.Fprintf(a.says, "curfew: %v\n", err)
 		return nil, exit(codeInternal)
 	}
 	return &job{app: a, limits: l, sup: sup, report: rep, progress: &progress{}}, nil
@@ -49,7 +49,7 @@ func (j *job) close(code int) int {
 	j.progress.stop()
 	_ = j.sup.Close()
 	if err := j.report.close(); err != nil {
-		fmt.Fprintf(j.stderr, "curfew: --report: %v\n", err)
+		fmt.Fprintf(j.says, "curfew: --report: %v\n", err)
 		if code == codeDone {
 			return codeInternal
 		}
@@ -79,10 +79,10 @@ func (j *job) tell(d *done) {
 	text := d.text()
 	loud := !j.limits.quiet || d.code == codeUsage || d.code == codeLeftover || d.code == codeInternal
 	if text != "" && loud {
-		fmt.Fprintf(j.stderr, "curfew: %s\n", text)
+		fmt.Fprintf(j.says, "curfew: %s\n", text)
 	}
 	if j.limits.verbose {
-		fmt.Fprintf(j.stderr, "curfew: %s\n", d.summary())
+		fmt.Fprintf(j.says, "curfew: %s\n", d.summary())
 	}
 }
 

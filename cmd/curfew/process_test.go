@@ -164,6 +164,40 @@ func TestResultThatNobodyReadsHoldsNobody(t *testing.T) {
 	}
 }
 
+func TestMessageThatNobodyReadsHoldsNobody(t *testing.T) {
+	page := startHTTP(t)
+	const most = 10 * time.Second
+	for code, args := range map[int][]string{
+		codeExpired: {"exec", "-t", "0.3", "--report", "-", "sleep", "30"},
+		codeFailed:  {"fetch", "-t", "5", "-v", page + "/missing"},
+		codeUsage:   {"fetch", "-t", "5"},
+	} {
+		t.Run(args[0]+strconv.Itoa(code), func(t *testing.T) {
+			t.Parallel()
+			c := curfew(t, args...)
+			r, w, err := os.Pipe() // open, and never read
+			require.NoError(t, err)
+			defer time.AfterFunc(most, func() { _ = r.Close() }).Stop()
+			defer r.Close()
+			fillPipe(t, w)
+			c.Stderr = w
+			require.NoError(t, c.Start())
+			require.NoError(t, w.Close())
+			began := time.Now()
+			assert.Equal(t, code, exitCode(t, c))
+			assert.Less(t, time.Since(began), most)
+		})
+	}
+}
+
+// fillPipe writes until there is no room.
+func fillPipe(t *testing.T, w *os.File) {
+	t.Helper()
+	require.NoError(t, w.SetWriteDeadline(time.Now().Add(50*time.Millisecond)))
+	_, err := w.Write(make([]byte, 16<<20))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+}
+
 func TestSignalEndsTheWritingOfAResult(t *testing.T) {
 	page := startHTTP(t)
 	for _, limit := range []string{"60", "none"} {

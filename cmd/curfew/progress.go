@@ -27,7 +27,7 @@ func (j *job) startProgress(what string) {
 	if limit == "" {
 		limit = j.getenv("CURFEW_TIMEOUT")
 	}
-	j.progress = newProgress(j.stderr, what, limit)
+	j.progress = newProgress(j.says, what, limit)
 }
 
 func newProgress(to io.Writer, what, limit string) *progress {

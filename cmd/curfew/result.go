@@ -64,7 +64,7 @@ func (a *app) unwritten(err error) int {
 	if errors.Is(err, syscall.EPIPE) {
 		return codeSignal + int(syscall.SIGPIPE)
 	}
-	fmt.Fprintf(a.stderr, "curfew: write the result: %v\n", err)
+	fmt.Fprintf(a.says, "curfew: write the result: %v\n", err)
 	if e, ok := errors.AsType[*interrupted](err); ok {
 		return cancelledCode(e)
 	}
@@ -72,6 +72,16 @@ func (a *app) unwritten(err error) int {
 		return codeExpired
 	}
 	return codeInternal
+}
+
+// speech is standard error for what curfew itself says. A reader who does not take it
+// holds curfew for resultLimit, once: what is still to be said then is not heard.
+type speech struct{ out *handover }
+
+// Write implements io.Writer.
+func (s *speech) Write(p []byte) (int, error) {
+	defer time.AfterFunc(resultLimit, s.out.close).Stop()
+	return s.out.Write(p)
 }
 
 // remembered is a writer that keeps its first error, for texts that cobra writes.

@@ -20,17 +20,20 @@ const memoryLimitBytes = 64 << 20
 type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	says           io.Writer // stderr, for what curfew itself says
 	getenv         func(string) string
 }
 
 // run is curfew as a function. args are without the program's own name. Streams that are
 // *os.File are handed to a command as they are. It returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) (code int) {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, getenv: getenv}
+	says := &speech{newHandover(stderr)}
+	defer says.out.close()
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, says: says, getenv: getenv}
 	defer func() {
 		if v := recover(); v != nil {
 			// What was passed to panic may hold anything, a secret too.
-			fmt.Fprintf(stderr, "curfew: internal error (%T): this is a bug\n", v)
+			fmt.Fprintf(says, "curfew: internal error (%T): this is a bug\n", v)
 			code = codeInternal
 		}
 	}()
@@ -41,7 +44,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	texts := &remembered{to: stdout} // help and the like: cobra drops errors
 	root.SetOut(texts)
-	root.SetErr(stderr)
+	root.SetErr(says)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil && texts.err != nil {
 		return a.unwritten(texts.err)
@@ -58,7 +61,7 @@ func (a *app) finish(cmd *cobra.Command, err error) int {
 	if code, ok := errors.AsType[exit](err); ok {
 		return int(code)
 	}
-	fmt.Fprintf(a.stderr, "%s: %s\nTry '%s --help'.\n", strings.ReplaceAll(cmd.CommandPath(), " ", ": "), usageText(err), cmd.CommandPath())
+	fmt.Fprintf(a.says, "%s: %s\nTry '%s --help'.\n", strings.ReplaceAll(cmd.CommandPath(), " ", ": "), usageText(err), cmd.CommandPath())
 	return codeUsage
 }
 

@@ -100,6 +100,21 @@ func letGo(outputs ...io.Writer) {
 	}
 }
 
+// unheard says which of them could not be written. The command may have an end of its own,
+// of the broken pipe that it had then; else that is what d ended with.
+func (j *job) unheard(d *done, outputs ...io.Writer) {
+	for _, o := range outputs {
+		h, ok := o.(*handover)
+		if !ok || h.failed() == nil {
+			continue
+		}
+		code := j.unwritten(h.failed())
+		if errors.Is(d.err, h.failed()) && d.code != codeLeftover {
+			d.code, d.err = code, nil
+		}
+	}
+}
+
 func (a *app) exec(ctx context.Context, f *execFlags, args []string) error {
 	if _, err := resources.ParseSignal(f.signal); err != nil {
 		return fmt.Errorf("-s, --signal: %q is no signal", plainWord(f.signal))
@@ -123,6 +138,7 @@ func (a *app) exec(ctx context.Context, f *execFlags, args []string) error {
 		found = d.sweep(kin, full)
 	}
 	j.report.add(full)
+	j.unheard(d, command.Stdout, command.Stderr)
 	j.tellExec(d, found)
 	if f.json() && result != nil {
 		// Signals have their usual effect again.

@@ -164,6 +164,33 @@ func TestResultThatNobodyReadsHoldsNobody(t *testing.T) {
 	}
 }
 
+func TestOutputThatCannotBeWrittenIsAFailureOfOurs(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("there is no /dev/full")
+	}
+	defer full.Close()
+	for script, code := range map[string]int{
+		"echo out":         codeInternal,
+		"echo out; exit 3": 3, // the command's own comes first
+	} {
+		c := curfew(t, "exec", "-t", "20", "--stall", "10", "sh", "-c", script)
+		var stderr bytes.Buffer
+		c.Stdout, c.Stderr = full, &stderr
+		require.NoError(t, c.Start())
+		assert.Equal(t, code, exitCode(t, c), script)
+		assert.Equal(t, "curfew: write the result: write /dev/stdout: no space left on device\n", stderr.String(), script)
+	}
+	c := curfew(t, "exec", "-t", "20", "--stall", "10", "sh", "-c", "echo out")
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	require.NoError(t, r.Close()) // nobody reads any more
+	c.Stdout = w
+	require.NoError(t, c.Start())
+	require.NoError(t, w.Close())
+	assert.Equal(t, codeSignal+int(syscall.SIGPIPE), exitCode(t, c))
+}
+
 func TestMessageThatNobodyReadsHoldsNobody(t *testing.T) {
 	page := startHTTP(t)
 	const most = 10 * time.Second

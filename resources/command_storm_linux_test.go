@@ -146,8 +146,12 @@ func rawSpawner() {
 	}
 }
 
-// containBurn keeps a core busy.
+// containBurn keeps a core busy until its input ends, at the latest with whoever started it.
 func containBurn() {
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	}()
 	for n := uint64(1); n != 0; n += 2 { // odd numbers, for ever
 		_ = n
 	}
@@ -262,9 +266,11 @@ func burn(t *testing.T) {
 	for range 2 {
 		cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
 		cmd.Env = append(os.Environ(), testChildEnv+"=contain-burn", commandQuickExit)
+		in, err := cmd.StdinPipe()
+		require.NoError(t, err)
 		require.NoError(t, cmd.Start())
 		t.Cleanup(func() {
-			_ = cmd.Process.Kill()
+			_ = in.Close()
 			_ = cmd.Wait()
 		})
 	}

@@ -26,6 +26,7 @@ type desk struct {
 type requester struct {
 	pid     *actor.PID
 	watched bool
+	gone    bool // it has stopped, and what it asked for is on its way out
 	asked   map[uint64]*asked
 }
 
@@ -128,9 +129,8 @@ func (d *desk) request(c actor.Context, msg *Request) {
 		return
 	}
 	from := d.requester(c, sender)
-	if from.asked[msg.ID] != nil {
-		err := fmt.Errorf("request %d: %w", msg.ID, ErrDuplicateID)
-		d.rt.system.Root.Send(sender, refusal(msg.ID, err))
+	if err := from.mayAsk(msg.ID); err != nil {
+		d.rt.system.Root.Send(sender, refusal(msg.ID, fmt.Errorf("request %d: %w", msg.ID, err)))
 		return
 	}
 	entry, left := &asked{desk: d, sender: sender, id: msg.ID}, msg.Left(c)
@@ -145,6 +145,17 @@ func (d *desk) request(c actor.Context, msg *Request) {
 	// The policy may take its time, which must not be the mailbox's, nor another request's.
 	// It ends within the bound on the policy.
 	go d.submit(entry, msg, left, nil)
+}
+
+// mayAsk says why nothing is begun for a requester, nil when it has gone.
+func (from *requester) mayAsk(id uint64) error {
+	switch {
+	case from == nil || from.gone:
+		return ErrRequesterGone
+	case from.asked[id] != nil:
+		return ErrDuplicateID
+	}
+	return nil
 }
 
 // submit runs on the root's goroutine, or on its own where the policy may block. On the
@@ -178,21 +189,23 @@ func refusal(id uint64, err error) *Response {
 }
 
 // requester finds or books the sender, and watches it if it is an actor. Watching the
-// process behind a RequestFuture would complete the future with the Watch.
+// process behind a RequestFuture would complete the future with the Watch. It is nil for a
+// sender that is nowhere: what it sent before it stopped is read after that.
 func (d *desk) requester(c actor.Context, sender *actor.PID) *requester {
 	key := sender.String()
 	if from := d.requesters[key]; from != nil {
 		return from
+	}
+	p, ok := c.ActorSystem().ProcessRegistry.Get(sender)
+	if !ok {
+		return nil
 	}
 	from := &requester{pid: sender, asked: make(map[uint64]*asked)}
 	if d.requesters == nil {
 		d.requesters = make(map[string]*requester)
 	}
 	d.requesters[key] = from
-	if p, ok := c.ActorSystem().ProcessRegistry.Get(sender); ok {
-		_, from.watched = p.(*actor.ActorProcess)
-	}
-	if from.watched {
+	if _, from.watched = p.(*actor.ActorProcess); from.watched {
 		c.Watch(sender)
 	}
 	return from
@@ -228,12 +241,14 @@ func (d *desk) done(c actor.Context, msg *asked) {
 	}
 }
 
-// requesterGone stops all requests of an actor that has stopped.
+// requesterGone stops all requests of an actor that has stopped. Its word overtakes the
+// requests that are still in the mailbox: see mayAsk.
 func (d *desk) requesterGone(c actor.Context, who *actor.PID) {
 	from := d.requesters[who.String()]
 	if from == nil {
 		return
 	}
+	from.gone = true
 	for _, entry := range from.asked {
 		entry.stop(ErrRequesterGone)
 	}

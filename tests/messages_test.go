@@ -411,6 +411,56 @@ func TestMessageDeathOfTheRequesterTakesItsRequestsWithIt(t *testing.T) {
 	})
 }
 
+func TestMessageReadAfterTheDeathOfItsRequesterStartsNothing(t *testing.T) {
+	// Word of the death is a system message: it overtakes what is still in the mailbox.
+	for name, first := range map[string]time.Duration{"nothing was under way": -1, "what was is gone": 0, "what was is on its way out": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				sup, a := newRequester(t)
+				b := requesterIn(t, a.system, sup)
+				died := make(chan struct{})
+				if first >= 0 {
+					a.tell(&actors.Request{ID: 100, Within: time.Hour, Use: function(func(ctx context.Context) (int, error) {
+						<-ctx.Done()
+						time.Sleep(first)
+						return 0, nil
+					})})
+				}
+				synctest.Wait()
+				b.tell(&actors.Request{Within: time.Second, Use: resources.Of[int](slowSpec{died})}) // holds the root up
+				synctest.Wait()
+				var started atomic.Int64
+				for i := range uint64(50) {
+					a.tell(&actors.Request{ID: i, Within: time.Hour, Use: function(func(ctx context.Context) (int, error) {
+						started.Add(1)
+						return untilStopped(ctx)
+					})})
+				}
+				synctest.Wait()
+				a.system.Root.Stop(a.self)
+				synctest.Wait()
+				close(died)
+				synctest.Wait()
+				assert.Zero(t, started.Load(), "nobody would hear of it")
+				time.Sleep(2 * time.Minute)
+				assert.Empty(t, sup.Leftovers())
+				assert.Empty(t, a.answers)
+				isExpired(t, b.next().Err)
+			})
+		})
+	}
+}
+
+// slowSpec is a kind whose Spec takes its time.
+type slowSpec struct{ until chan struct{} }
+
+func (s slowSpec) Spec() (resources.Spec, error) {
+	<-s.until
+	return resources.Spec{Kind: "slow", Endpoint: "slow"}, nil
+}
+
+func (slowSpec) Run(ctx context.Context, _ *resources.Held) (int, error) { return untilStopped(ctx) }
+
 func TestMessageRequestWithoutASenderIsRefused(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var log bytes.Buffer

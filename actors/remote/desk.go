@@ -72,7 +72,7 @@ func (d *desk) request(c actor.Context, msg *actors.Request) {
 	}
 	key := deskKey{sender.String(), msg.ID}
 	left := msg.Left(c)
-	if err := d.refuses(key, msg, left); err != nil {
+	if err := d.refuses(c, key, msg, left); err != nil {
 		err = fmt.Errorf("request %d: %w", msg.ID, err)
 		c.Send(sender, &actors.Response{ID: msg.ID, Err: err, Receipt: &actors.Receipt{Outcome: actors.Refused, Error: err.Error()}})
 		return
@@ -87,9 +87,13 @@ func (d *desk) request(c actor.Context, msg *actors.Request) {
 	d.peer.busy.Go(func() { d.peer.answer(ctx, cancel, key, sender, self, msg, left) })
 }
 
-// refuses says what is wrong with a request, if anything.
-func (d *desk) refuses(key deskKey, msg *actors.Request, left time.Duration) error {
+// refuses says what is wrong with a request, if anything. What its sender sent before it
+// stopped is read after that, and nobody would hear of it.
+func (d *desk) refuses(c actor.Context, key deskKey, msg *actors.Request, left time.Duration) error {
+	_, there := c.ActorSystem().ProcessRegistry.Get(c.Sender())
 	switch {
+	case !there:
+		return actors.ErrRequesterGone
 	case d.asked[key] != nil:
 		return actors.ErrDuplicateID
 	case left < 0:

@@ -242,6 +242,11 @@ func TestActorAsksAPeerByTheSameMessages(t *testing.T) {
 	root.Stop(self)
 	<-ended // it takes its requests with it
 	assert.Eventually(t, func() bool { return c.look().Live == 0 }, 2*time.Second, 10*time.Millisecond)
+
+	root.RequestWithCustomSender(p.PID(), fetch(5, "/hang", 20*time.Second), self)
+	_, err = root.RequestFuture(p.PID(), fetch(6, "/page", 5*time.Second), 5*time.Second).Result()
+	require.NoError(t, err)
+	assert.Empty(t, hung, "what is read after its end is not begun")
 }
 
 // hang has a peer wait for what never comes, and returns where its end is told.

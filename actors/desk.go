@@ -161,6 +161,18 @@ func (from *requester) mayAsk(id uint64) error {
 // submit runs on the root's goroutine, or on its own where the policy may block. On the
 // root's an endpoint is opened by open: a message would wait for who waits for it.
 func (d *desk) submit(entry *asked, msg *Request, left time.Duration, open func(*openEndpoint)) {
+	returned := false
+	defer func() {
+		if !returned { // a Spec has ended this goroutine
+			entry.answer(refusal(msg.ID, panicked(nil)))
+		}
+	}()
+	d.try(entry, msg, left, open)
+	returned = true
+}
+
+// try submits a request, or answers why it cannot.
+func (d *desk) try(entry *asked, msg *Request, left time.Duration, open func(*openEndpoint)) {
 	use, err := withCleanup(msg)
 	if err == nil && left < 0 {
 		err = fmt.Errorf("request %d: %w", msg.ID, timeoutpolicy.ErrTooLate)

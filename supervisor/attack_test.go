@@ -592,7 +592,13 @@ func TestAMessageWhoseSpecEndsTheGoroutineDoesNotEndTheSupervisor(t *testing.T) 
 	sup, err := supervisor.Start(supervisor.Under(system.Root), supervisor.WithPolicy(timeoutpolicy.Fixed(time.Second)))
 	require.NoError(t, err)
 	goes := resources.Of[int](specs{use{run: answer42}, func() resources.Spec { runtime.Goexit(); return resources.Spec{} }})
-	system.Root.RequestWithCustomSender(sup.PID(), &actors.Request{ID: 1, Use: goes}, system.NewLocalPID("nobody"))
+	comesBack(t, "it", func() {
+		answer, err := system.Root.RequestFuture(sup.PID(), &actors.Request{ID: 1, Use: goes}, attackPatience).Result()
+		require.NoError(t, err)
+		var panicked *supervisor.Panicked
+		require.ErrorAs(t, answer.(*actors.Response).Err, &panicked)
+		assert.Nil(t, panicked.Value)
+	})
 	comesBack(t, "the next one", func() {
 		answer, err := system.Root.RequestFuture(sup.PID(), &actors.Request{ID: 2, Use: resources.Of[int](one("e", answer42))}, attackPatience).Result()
 		require.NoError(t, err)

@@ -42,7 +42,7 @@ type session struct {
 	mu       sync.Mutex
 	closed   bool
 	now      *incarnation          // nil: the next call opens one
-	opening  chan struct{}         // not nil while a call opens one, or checks it; closed when it is done
+	opening  *opening              // not nil while a call opens one, or checks it
 	failures int                   // openings that failed since the last that did not
 	again    time.Time             // when the next opening may begin
 	calls    map[*calling]*request // under way; nil for one that is being submitted

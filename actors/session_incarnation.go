@@ -28,23 +28,27 @@ const (
 	reopenMost  = 30 * time.Second       // longest back-off
 )
 
+// opening is what others wait for: one call opens an incarnation, or checks the one there
+// is. They wait no longer than that call has: it may hang whatever is closed under it.
+type opening struct {
+	ctx    context.Context // of the call
+	checks *incarnation    // nil: it opens one
+	done   chan struct{}   // closed when it is done, or given up
+}
+
 // take gets one call an incarnation that is fit for use, and the call's grip on it, which
 // is nil where calls have separate streams.
 func (s *session) take(ctx context.Context, held *resources.Held) (*incarnation, *resources.Grip, error) {
-	for {
-		in, duty, opening, err := s.join(ctx)
+	for ctx.Err() == nil {
+		in, duty, o, err := s.join(ctx)
 		switch {
 		case err != nil:
 			return nil, nil, err
-		case opening != nil:
-			select { // another call opens it, or checks it
-			case <-opening:
-			case <-ctx.Done():
-				return nil, nil, ctx.Err()
-			}
+		case duty == dutyWait:
+			o.wait(ctx)
 			continue
 		case duty == dutyOpen:
-			return s.open(ctx, held)
+			return s.open(ctx, held, o)
 		}
 		if s.kind.Traits.Separate && duty == dutyNone {
 			return in, nil, nil // the end of a grip would be the end of the others' streams
@@ -52,20 +56,30 @@ func (s *session) take(ctx context.Context, held *resources.Held) (*incarnation,
 		// The grip comes first: a check that hangs has to be ended, too.
 		grip, err := in.bundle.HoldBy(held)
 		if err != nil {
-			s.checked(duty)
+			s.checked(o)
 			s.giveBack(in, nil, true)
 			return nil, nil, err
 		}
-		if s.fit(ctx, in, duty) {
+		if s.fit(ctx, in, duty, o) {
 			return s.loosen(in, grip)
 		}
 		s.retire(in)
 		grip.Close()
 	}
+	return nil, nil, ctx.Err()
+}
+
+// wait waits until there is something new to find out by joining.
+func (o *opening) wait(ctx context.Context) {
+	select {
+	case <-o.done:
+	case <-o.ctx.Done():
+	case <-ctx.Done():
+	}
 }
 
 // fit does the duty of a call that has joined in, and reports whether in may be used.
-func (s *session) fit(ctx context.Context, in *incarnation, duty duty) bool {
+func (s *session) fit(ctx context.Context, in *incarnation, duty duty, o *opening) bool {
 	switch duty {
 	case dutyEnd:
 		return false
@@ -75,7 +89,7 @@ func (s *session) fit(ctx context.Context, in *incarnation, duty duty) bool {
 			if !sound {
 				s.retire(in) // before others may join
 			}
-			s.checked(duty)
+			s.checked(o)
 		}()
 		sound = s.kind.Check(ctx, in.handle) == nil
 		return sound
@@ -84,13 +98,25 @@ func (s *session) fit(ctx context.Context, in *incarnation, duty duty) bool {
 }
 
 // checked lets those go on who wait for the end of a check.
-func (s *session) checked(d duty) {
+func (s *session) checked(o *opening) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if d == dutyCheck && s.opening != nil {
-		close(s.opening)
-		s.opening = nil
+	if o != nil && s.opening == o {
+		s.pass()
 	}
+}
+
+// begin has others wait for a call that opens an incarnation, or checks one. Called with mu
+// held.
+func (s *session) begin(ctx context.Context, checks *incarnation) *opening {
+	s.opening = &opening{ctx, checks, make(chan struct{})}
+	return s.opening
+}
+
+// pass lets those go on who wait. Called with mu held.
+func (s *session) pass() {
+	close(s.opening.done)
+	s.opening = nil
 }
 
 // loosen gives up the grip where calls have separate streams.
@@ -110,6 +136,7 @@ type duty int
 
 const (
 	dutyNone  duty = iota
+	dutyWait       // another call opens one, or checks the one there is
 	dutyOpen       // there is no incarnation
 	dutyCheck      // it has rested, and has to show that it works
 	dutyEnd        // it is too old: it is ended, and another opened
@@ -118,30 +145,24 @@ const (
 // join adds a call to the incarnation in force, and says what duty comes with that. Where
 // another call opens one, or checks the one there is, it returns what to wait for; a call
 // without the time for that is refused.
-func (s *session) join(ctx context.Context) (*incarnation, duty, <-chan struct{}, error) {
+func (s *session) join(ctx context.Context) (*incarnation, duty, *opening, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.now != nil && s.now.bundle.Ending() {
-		// A call that was cut short has ended it, and may not be back to say so.
-		s.keeper.Held().Drop(s.now.kept)
-		s.now = nil
-	}
+	s.dropEnded()
 	switch {
 	case s.closed:
 		return nil, dutyNone, nil, ErrClosed
 	case s.opening != nil:
-		return nil, dutyNone, s.opening, s.worthWaiting(ctx, s.again)
+		return nil, dutyWait, s.opening, s.worthWaiting(ctx, s.again)
 	case s.now == nil:
-		s.opening = make(chan struct{})
-		return nil, dutyOpen, nil, nil
+		return nil, dutyOpen, s.begin(ctx, nil), nil
 	}
 	in, t := s.now, s.kind.Traits
 	first := in.calls == 0
 	if t.MaxAge > 0 && time.Since(in.opened) > t.MaxAge {
 		in.old, s.now = true, nil // nobody else joins it
 		if !first {
-			s.opening = make(chan struct{})
-			return nil, dutyOpen, nil, nil
+			return nil, dutyOpen, s.begin(ctx, nil), nil
 		}
 	}
 	in.calls++
@@ -152,19 +173,37 @@ func (s *session) join(ctx context.Context) (*incarnation, duty, <-chan struct{}
 	case in.old:
 		return in, dutyEnd, nil, nil
 	case first && t.CheckAfter > 0 && time.Since(in.used) > t.CheckAfter && s.kind.Check != nil:
-		s.opening = make(chan struct{})
-		return in, dutyCheck, nil, nil
+		return in, dutyCheck, s.begin(ctx, in), nil
 	}
 	return in, dutyNone, nil, nil
+}
+
+// dropEnded takes out of force what calls have ended that were cut short, and that may not
+// be back to say so. Called with mu held.
+func (s *session) dropEnded() {
+	ended := s.now != nil && s.now.bundle.Ending()
+	if o := s.opening; o != nil && o.ctx.Err() != nil {
+		if o.checks == nil {
+			s.openingFailed()
+		} else {
+			ended = ended || s.now == o.checks // its release ends it
+			s.pass()
+		}
+	}
+	if ended {
+		s.keeper.Held().Drop(s.now.kept)
+		s.now = nil
+	}
 }
 
 // what names the session's resource in receipts.
 func (s *session) what() string { return "session with " + s.spec.Target }
 
-// open makes a new incarnation and joins it. It is called by one at a time.
-func (s *session) open(ctx context.Context, held *resources.Held) (*incarnation, *resources.Grip, error) {
+// open makes a new incarnation and joins it. It is called by one at a time, but for those
+// that were cut short and have not come back.
+func (s *session) open(ctx context.Context, held *resources.Held, o *opening) (*incarnation, *resources.Grip, error) {
 	var in *incarnation
-	defer func() { s.openingOver(ctx, in) }() // after a panic, too
+	defer func() { s.openingOver(o, in) }() // after a panic, too
 	if err := s.backOff(ctx); err != nil {
 		return nil, nil, err
 	}
@@ -186,21 +225,40 @@ func (s *session) open(ctx context.Context, held *resources.Held) (*incarnation,
 }
 
 // openingOver puts a new incarnation in force, or notes that there is none.
-func (s *session) openingOver(ctx context.Context, in *incarnation) {
+func (s *session) openingOver(o *opening, in *incarnation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	close(s.opening)
-	s.opening = nil
-	now := time.Now()
-	switch {
-	case in != nil:
+	if in != nil {
+		now := time.Now()
 		in.opened, in.used, in.calls = now, now, 1
-		s.now, s.failures, s.again = in, 0, time.Time{}
-	case !errors.Is(ctx.Err(), context.Canceled) && !now.Before(s.again):
-		delay := min(reopenMost, reopenFirst<<min(s.failures, 16))
-		s.failures++
-		s.again = now.Add(delay + rand.N(delay/10)) // jitter, so that many do not come at once
 	}
+	switch {
+	case s.opening != o: // given up: what has come of it goes with its call
+		if in != nil {
+			s.keeper.Held().Drop(in.kept)
+		}
+	case in != nil:
+		s.pass()
+		s.now, s.failures, s.again = in, 0, time.Time{}
+	default:
+		s.openingFailed()
+	}
+}
+
+// openingFailed lets those go on who wait, but for a while. Called with mu held.
+func (s *session) openingFailed() {
+	ctx, now := s.opening.ctx, time.Now()
+	s.pass()
+	if errors.Is(ctx.Err(), context.Canceled) || now.Before(s.again) {
+		return
+	}
+	from := now
+	if due, ok := ctx.Deadline(); ok && due.Before(now) {
+		from = due // it may have been a while until somebody asked
+	}
+	delay := min(reopenMost, reopenFirst<<min(s.failures, 16))
+	s.failures++
+	s.again = from.Add(delay + rand.N(delay/10)) // jitter, so that many do not come at once
 }
 
 // backOff waits until an opening may be tried again. A call without the time for that is

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -271,6 +272,84 @@ func TestWhoHasNoTimeToWaitForAnotherCallsOpeningIsRefused(t *testing.T) {
 		assert.Zero(t, time.Since(start))
 		all.Wait()
 	})
+}
+
+// hanging is a stream whose next opening or check takes so long, whatever is closed under it.
+type hanging struct {
+	stream
+	open, check atomic.Int64 // ns
+}
+
+func (h *hanging) Open(ctx context.Context, held *resources.Held) (int, error) {
+	n, err := h.stream.Open(ctx, held)
+	time.Sleep(time.Duration(h.open.Swap(0)))
+	return n, err
+}
+
+func (h *hanging) Check(ctx context.Context, n int) error {
+	time.Sleep(time.Duration(h.check.Swap(0)))
+	return h.stream.Check(ctx, n)
+}
+
+func TestAnOpeningOrACheckThatHangsHoldsOthersUpNoLongerThanItsCallHas(t *testing.T) {
+	for name, c := range map[string]struct {
+		traits resources.SessionTraits
+		hang   func(*testing.T, *hanging, streamFace)
+		opened int // for those who come later
+	}{
+		"opening in turns":   {resources.SessionTraits{}, openHangs, 3},
+		"opening at once":    {resources.SessionTraits{AtOnce: 3}, openHangs, 3},
+		"check in turns":     {resources.SessionTraits{}, checkHangs, 2},
+		"check at once":      {resources.SessionTraits{AtOnce: 3}, checkHangs, 2},
+		"check of separates": {resources.SessionTraits{AtOnce: -1, Separate: true}, checkHangs, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.traits.CheckAfter = time.Minute
+			s := &hanging{stream: stream{traits: c.traits}}
+			bubble(t, func(t *testing.T, sup *supervisor.Supervisor) {
+				f, err := supervisor.Open(t.Context(), sup, s)
+				require.NoError(t, err)
+				c.hang(t, s, f)
+				start := time.Now()
+				var all sync.WaitGroup
+				all.Go(func() {
+					_, err := f.Ask(t.Context(), 0, nil)
+					assert.ErrorIs(t, err, context.DeadlineExceeded)
+				})
+				synctest.Wait()
+				all.Go(func() {
+					n, err := f.Ask(supervisor.WithOptions(t.Context(), supervisor.Within(time.Minute)), 0, nil)
+					assert.NoError(t, err)
+					assert.Equal(t, c.opened, n)
+					assert.GreaterOrEqual(t, time.Since(start), 10*time.Second, "it waits for as long as that")
+					assert.LessOrEqual(t, time.Since(start), 13*time.Second, "the limit and the clean-up")
+				})
+				all.Wait()
+				require.Len(t, sup.Leftovers(), 1)
+				start = time.Now()
+				for range 10 {
+					ask(t, f, c.opened)
+				}
+				assert.Zero(t, time.Since(start))
+				time.Sleep(50 * time.Second) // it has come back
+				assert.Empty(t, sup.Leftovers())
+				ask(t, f, c.opened)
+				require.NoError(t, f.Close())
+				assert.Equal(t, s.count(&s.opened), s.count(&s.closed))
+			}, supervisor.WithPolicy(timeoutpolicy.Fixed(10*time.Second)))
+		})
+	}
+}
+
+func openHangs(t *testing.T, s *hanging, f streamFace) {
+	_, err := f.Ask(t.Context(), 0, errWork) // the next call opens
+	require.ErrorIs(t, err, errWork)
+	s.open.Store(int64(time.Minute))
+}
+
+func checkHangs(_ *testing.T, s *hanging, _ streamFace) {
+	time.Sleep(2 * time.Minute) // the next call checks
+	s.check.Store(int64(time.Minute))
 }
 
 func TestAStreamThatRestedIsCheckedBeforeItIsUsed(t *testing.T) {

@@ -79,8 +79,8 @@ func IsStillGood(err error) bool {
 type Bundle struct {
 	keeper Keeper
 	ending atomic.Bool
-	close  sync.Once
-	closed error
+	done   chan struct{} // closed when all has been closed
+	closed error         // what that came to; valid once done is closed
 	hooks  sync.Once
 
 	piece, hook Piece // as grips hold them, all the same ones: a call makes none of its own
@@ -89,6 +89,7 @@ type Bundle struct {
 // Begin makes the bundle ready and returns where the opening registers its pieces. what
 // names it in receipts.
 func (b *Bundle) Begin(shelf *Shelf, what string) *Held {
+	b.done = make(chan struct{})
 	b.piece, b.hook = *b.Piece(what), Piece{What: what, Close: b.runHooks}
 	return b.keeper.Begin(shelf)
 }
@@ -128,17 +129,20 @@ func (g *Grip) Close() {
 	}
 }
 
-// closeAll may be called by several; those who come later wait for the first.
+// closeAll may be called by several; those who come later wait for the first: on a channel,
+// for time in a synctest bubble stands still for who waits for a lock.
 func (b *Bundle) closeAll() error {
-	b.ending.Store(true)
-	b.close.Do(func() {
-		b.keeper.Seal(false)
-		var errs []error
-		for _, p := range slices.Backward(b.list(&b.keeper.held.pieces)) {
-			errs = append(errs, closePiece(p))
-		}
-		b.closed = errors.Join(errs...)
-	})
+	if !b.ending.CompareAndSwap(false, true) {
+		<-b.done // as long as a Close takes: those who call this bound it
+		return b.closed
+	}
+	defer close(b.done)
+	b.keeper.Seal(false)
+	var errs []error
+	for _, p := range slices.Backward(b.list(&b.keeper.held.pieces)) {
+		errs = append(errs, closePiece(p))
+	}
+	b.closed = errors.Join(errs...)
 	return b.closed
 }
 

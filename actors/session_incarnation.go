@@ -335,10 +335,14 @@ func (s *session) closeIdle(in *incarnation) {
 	}
 }
 
-// end ends an incarnation that is out of force and that no call holds. Where it is refused,
-// the session itself still keeps it, until it is closed.
+// end ends an incarnation that is out of force and that no call holds. The session itself
+// keeps it until that is done, so that its own end waits for it, and where it is refused
+// until it is closed.
 func (s *session) end(in *incarnation) {
 	_, _ = s.rt.Do(context.Background(), &retiring{s, in}, Options{Within: time.Minute, replaced: true})
+	if in.bundle.Ending() {
+		s.keeper.Held().Drop(in.kept)
+	}
 }
 
 // retiring is the request that ends an incarnation which no call holds: its release does.
@@ -352,9 +356,5 @@ func (e *retiring) Spec() (resources.Spec, error) { return e.s.describe() }
 
 // Run implements resources.Use.
 func (e *retiring) Run(_ context.Context, held *resources.Held) (any, error) {
-	if err := held.Keep(e.in.bundle.Piece(e.s.what())); err != nil {
-		return nil, err
-	}
-	e.s.keeper.Held().Drop(e.in.kept)
-	return nil, nil
+	return nil, held.Keep(e.in.bundle.Piece(e.s.what()))
 }

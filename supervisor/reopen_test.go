@@ -198,6 +198,40 @@ func TestAnIdleStreamIsClosedAndOpenedWhenNeeded(t *testing.T) {
 	})
 }
 
+func TestClosingASessionWaitsForTheStreamThatIsBeingClosedAsIdle(t *testing.T) {
+	for name, c := range map[string]struct {
+		takes, waits time.Duration
+		left         bool
+	}{
+		"in a while": {takes: 2 * time.Second, waits: time.Second},
+		"for ever":   {takes: 30 * time.Second, waits: timeoutpolicy.DefaultGrace + timeoutpolicy.DefaultForce, left: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, sup *supervisor.Supervisor) {
+				f, err := supervisor.Open(t.Context(), sup, idler{&line{close: func() error { time.Sleep(c.takes); return nil }}})
+				require.NoError(t, err)
+				_, err = f.Wait(t.Context(), 0)
+				require.NoError(t, err)
+				time.Sleep(time.Minute + time.Second) // a second ago it was found idle
+				start := time.Now()
+				err = f.Close()
+				assert.Equal(t, c.waits, time.Since(start))
+				var left *resources.LeftoverError
+				assert.Equal(t, c.left, errors.As(err, &left), "%v", err)
+				time.Sleep(time.Minute)
+				assert.Empty(t, sup.Leftovers())
+			}, supervisor.WithPolicy(timeoutpolicy.Fixed(10*time.Second)))
+		})
+	}
+}
+
+// idler is a line that is closed when idle.
+type idler struct{ *line }
+
+func (idler) Traits() resources.SessionTraits {
+	return resources.SessionTraits{IdleClose: time.Minute}
+}
+
 func TestAnOldStreamIsOpenedAnew(t *testing.T) {
 	s := &stream{traits: resources.SessionTraits{MaxAge: time.Minute}}
 	streamBubble(t, s, func(t *testing.T, f streamFace) {

@@ -305,12 +305,16 @@ func (t *tree) settled(b *branch) {
 	b.waiters = nil
 }
 
-// unsettled is what there is to say about a child that would not go.
+// unsettled is what there is to say about a child that would not go, or that is not started
+// again because the whole has ended.
 func (t *tree) unsettled(b *branch) error {
-	if b.m.state != memberStuck {
-		return nil
+	switch {
+	case b.m.state == memberStuck:
+		return &stuckError{b.m.last.left}
+	case t.roster.ended && b.m.next == nextAgain:
+		return ErrTreeStopped
 	}
-	return &stuckError{b.m.last.left}
+	return nil
 }
 
 // stuckError carries what would not go to who asked, who writes the report of it.

@@ -128,3 +128,17 @@ func TestNothingIsAddedToATreeThatIsStopping(t *testing.T) {
 		assert.Equal(t, []int{1, 1, 0}, []int{a.count(), b.count(), late.count()})
 	})
 }
+
+func TestARestartThatComesToNothingBecauseTheTreeStopsSaysSo(t *testing.T) {
+	bubble(t, func(t *testing.T, sup *supervisor.Supervisor) {
+		g, _, _, c := troupe(t, sup)
+		asked := make(chan error)
+		go func() { asked <- g.Restart("c") }() // takes a second to stop
+		synctest.Wait()
+		stopped := make(chan error)
+		go func() { stopped <- g.Stop(0) }()
+		assert.ErrorIs(t, <-asked, supervisor.ErrTreeStopped)
+		require.NoError(t, <-stopped)
+		assert.Equal(t, 1, c.count())
+	})
+}

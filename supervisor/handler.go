@@ -83,7 +83,7 @@ func (s *serving) Run(ctx context.Context, held *resources.Held) (struct{}, erro
 	r := s.request.WithContext(ctx)
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = &inbound{r.Body, held}
-		s.answer.reads = true
+		s.answer.reads.Store(true)
 	}
 	if err := held.OnAbort(&resources.Piece{What: "answer", Close: s.answer.stop}); err != nil {
 		return struct{}{}, err
@@ -118,9 +118,10 @@ func (b *inbound) Read(p []byte) (int, error) {
 type answer struct {
 	control *http.ResponseController
 	held    *resources.Held
-	reads   bool        // there is a body to read
+	reads   atomic.Bool // there is a body to read
 	header  http.Header // the handler's, until it goes out
 
+	cut      sync.Once   // by stop
 	over     atomic.Bool // the handler has no say any more
 	mu       sync.Mutex  // held while to is used
 	to       http.ResponseWriter
@@ -217,12 +218,16 @@ func (a *answer) handOver() {
 // past is a deadline that ends what is under way.
 func past() time.Time { return time.Unix(1, 0) }
 
-// stop is the hook of a request that is cut short: it ends what the handler blocks on.
+// stop is the hook of a request that is cut short: it ends what the handler blocks on. A hook
+// may come after the answer, when the connection may serve another request: finish has called
+// it then, and it does nothing.
 func (a *answer) stop() error {
-	if a.reads {
-		_ = a.control.SetReadDeadline(past())
-	}
-	a.seal()
+	a.cut.Do(func() {
+		if a.reads.Load() {
+			_ = a.control.SetReadDeadline(past())
+		}
+		a.seal()
+	})
 	return nil
 }
 
@@ -241,10 +246,14 @@ func (a *answer) seal() {
 
 // finish ends the answer as err, of the request, demands. It may panic, as handlers may.
 func (a *answer) finish(err error) {
-	a.seal()
+	_, unreleased := errors.AsType[*Unreleased](err)
+	if err == nil || unreleased {
+		a.seal()
+	} else {
+		_ = a.stop()
+	}
 	a.mu.Lock() // a write that is under way has been ended
 	defer a.mu.Unlock()
-	_, unreleased := errors.AsType[*Unreleased](err)
 	panicked, crashed := errors.AsType[*Panicked](err)
 	switch {
 	case a.hijacked && !crashed:

@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"curfew.example/resources"
 	"curfew.example/supervisor"
 	"curfew.example/timeoutpolicy"
 )
@@ -294,6 +296,39 @@ func TestHandlerThatReadsABodyThatDoesNotComeIsEnded(t *testing.T) {
 	})
 	assert.ErrorIs(t, <-read, os.ErrDeadlineExceeded)
 	assert.Empty(t, sup.Leftovers())
+}
+
+// deadlineNoter counts how often the connection's deadline for reads is set.
+type deadlineNoter struct {
+	*httptest.ResponseRecorder
+	set atomic.Int64
+}
+
+func (d *deadlineNoter) SetReadDeadline(time.Time) error { d.set.Add(1); return nil }
+
+// A connection that is kept serves its next request while the hooks of the last still run.
+func TestHandlerLeavesTheConnectionAloneOnceItHasAnswered(t *testing.T) {
+	bubble(t, func(t *testing.T, sup *supervisor.Supervisor) {
+		var hooked atomic.Bool
+		h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			_ = resources.HeldFrom(r.Context()).OnAbort(&resources.Piece{What: "slow hook", Close: func() error {
+				time.Sleep(time.Second)
+				hooked.Store(true)
+				return nil
+			}})
+			<-r.Context().Done()
+		})
+		w := &deadlineNoter{ResponseRecorder: httptest.NewRecorder()}
+		began := time.Now()
+		sup.Handler(h, supervisor.AnswerAtDeadline()).ServeHTTP(w, httptest.NewRequest("POST", "/", strings.NewReader("x")))
+		assert.Equal(t, 10*time.Second, time.Since(began))
+		assert.Equal(t, http.StatusServiceUnavailable, w.Code)
+		assert.False(t, hooked.Load())
+		assert.EqualValues(t, 1, w.set.Load(), "a read of the body is ended before the answer")
+		time.Sleep(time.Minute)
+		assert.True(t, hooked.Load())
+		assert.EqualValues(t, 1, w.set.Load())
+	}, tenSeconds())
 }
 
 func TestHandlerThatWritesToWhoDoesNotReadIsEnded(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -110,6 +111,52 @@ func TestTransportRefusalClosesTheRequestsBody(t *testing.T) {
 	assert.ErrorIs(t, err, supervisor.ErrNoLimit)
 	assert.True(t, body.closed)
 }
+
+// roundTripper is a base of a test's own.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// impatient waits for no clean-up.
+func impatient(limit time.Duration) timeoutpolicy.Policy {
+	none := timeoutpolicy.None
+	return timeoutpolicy.Compose(timeoutpolicy.Fixed(limit), timeoutpolicy.Grace(none), timeoutpolicy.Force(none))
+}
+
+// A caller that goes away may be answered before the exchange has come to run.
+func TestTransportClosesTheRequestsBodyOnceWhoeverComesFirst(t *testing.T) {
+	sup := real(t, time.Minute)
+	require.NoError(t, sup.SetPolicy(impatient(time.Minute)))
+	tripper := sup.Transport(roundTripper(func(r *http.Request) (*http.Response, error) {
+		return nil, errors.Join(errWork, r.Body.Close())
+	}))
+	const rounds = 5000
+	var closes atomic.Int64
+	for i := range rounds {
+		ctx, cancel := context.WithCancel(t.Context())
+		req, err := http.NewRequestWithContext(ctx, "POST", "http://127.0.0.1/", &closeCounter{strings.NewReader("x"), &closes})
+		require.NoError(t, err)
+		go func() {
+			for range i % 50 {
+				runtime.Gosched()
+			}
+			cancel()
+		}()
+		_, err = tripper.RoundTrip(req)
+		assert.Error(t, err)
+		<-ctx.Done()
+	}
+	require.Eventually(t, func() bool { return len(sup.Leftovers()) == 0 }, 10*time.Second, time.Millisecond)
+	assert.EqualValues(t, rounds, closes.Load())
+}
+
+// closeCounter counts its closings.
+type closeCounter struct {
+	io.Reader
+	closes *atomic.Int64
+}
+
+func (c *closeCounter) Close() error { c.closes.Add(1); return nil }
 
 func TestTransportClosesABodyThatBlocks(t *testing.T) {
 	sup := real(t, 200*time.Millisecond)

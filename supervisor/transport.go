@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"curfew.example/resources"
 )
@@ -37,9 +38,11 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, &Invalid{Kind: "http", Field: "URL", Why: "is nil"}
 	}
 	spec := resources.Spec{Kind: "http", Target: req.URL.Scheme + "://" + req.URL.Host, Endpoint: req.URL.Host}
-	started := false
+	var taken atomic.Bool // the request's body: by the exchange, or by us
 	resp, l, err := last(req.Context(), t.sup, spec, func(ctx context.Context, held *resources.Held) (*http.Response, error) {
-		started = true
+		if taken.Swap(true) {
+			return nil, resources.ErrSealed // answered for before it came to run
+		}
 		sent, err := sending(req.WithContext(ctx), held)
 		if err != nil {
 			return nil, err
@@ -52,7 +55,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, err
 	})
 	if err != nil {
-		if !started {
+		if !taken.Swap(true) {
 			closeBody(req) // a RoundTripper closes it, even when it sends nothing
 		}
 		return nil, err

@@ -173,6 +173,28 @@ func TestTransportClosesABodyThatBlocks(t *testing.T) {
 	assert.ErrorIs(t, err, io.ErrClosedPipe)
 }
 
+func TestTransportClosesABodyThatIsSentAgainToo(t *testing.T) {
+	sup := real(t, 200*time.Millisecond)
+	var sent roundTripper = func(r *http.Request) (*http.Response, error) {
+		_ = r.Body.Close() // the connection was stale: net/http sends it on another
+		body, err := r.GetBody()
+		require.NoError(t, err)
+		defer body.Close()
+		_, err = io.Copy(io.Discard, body)
+		return nil, err
+	}
+	req, err := http.NewRequest("POST", "http://127.0.0.1/", strings.NewReader("x"))
+	require.NoError(t, err)
+	again, w := io.Pipe() // nobody writes
+	defer w.Close()
+	req.GetBody = func() (io.ReadCloser, error) { return again, nil }
+	onTime(t, 200*time.Millisecond, func() {
+		_, err := sup.Transport(sent).RoundTrip(req)
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+	})
+	assert.Empty(t, sup.Leftovers())
+}
+
 type closeNoter struct {
 	io.Reader
 	closed bool

@@ -66,17 +66,31 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // sending has the body of req closed when the exchange is cut short: net/http waits for a
-// Read of it that is under way (golang/go#78555).
-func sending(req *http.Request, held *resources.Held) (*http.Request, error) {
+// Read of it that is under way (golang/go#78555). So it does of one that base gets from
+// GetBody, to send the request once more.
+func sending(req *http.Request, held *resources.Held) (_ *http.Request, err error) {
 	if req.Body == nil || req.Body == http.NoBody {
 		return req, nil
 	}
-	out := &upload{ReadCloser: req.Body}
-	req.Body = out
+	if again := req.GetBody; again != nil {
+		req.GetBody = func() (io.ReadCloser, error) {
+			body, err := again()
+			if err != nil {
+				return nil, err
+			}
+			return uploading(body, held)
+		}
+	}
+	req.Body, err = uploading(req.Body, held)
+	return req, err
+}
+
+func uploading(body io.ReadCloser, held *resources.Held) (io.ReadCloser, error) {
+	out := &upload{ReadCloser: body}
 	if err := held.OnAbort(&resources.Piece{What: "request body", Close: out.Close}); err != nil {
 		return nil, errors.Join(err, out.Close())
 	}
-	return req, nil
+	return out, nil
 }
 
 // upload is the body of a request, which may be closed by many and is closed once.

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"curfew.example/actors"
 	"curfew.example/resources"
 	"curfew.example/resources/resourcetest"
 	"curfew.example/supervisor"
@@ -193,6 +194,48 @@ func TestTransportClosesABodyThatIsSentAgainToo(t *testing.T) {
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
 	})
 	assert.Empty(t, sup.Leftovers())
+}
+
+// What takes long and moves is no stall.
+func TestTransportCountsWhatIsSentAsProgress(t *testing.T) {
+	stalling := timeoutpolicy.Compose(timeoutpolicy.Fixed(time.Hour), timeoutpolicy.Stall(time.Second))
+	bubble(t, func(t *testing.T, sup *supervisor.Supervisor) {
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		go func() { _, _ = io.Copy(io.Discard, theirs) }() // ends with the connection
+		tripper := sup.Transport(roundTripper(func(r *http.Request) (*http.Response, error) {
+			_, err := io.Copy(io.Discard, r.Body)
+			return &http.Response{StatusCode: http.StatusSwitchingProtocols, Body: ours}, err
+		}))
+		req, err := http.NewRequest("POST", "http://127.0.0.1/", io.NopCloser(&dripping{10}))
+		require.NoError(t, err)
+		resp, err := tripper.RoundTrip(req)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		switched := resp.Body.(io.ReadWriteCloser)
+		for range 10 {
+			time.Sleep(900 * time.Millisecond)
+			_, err := switched.Write([]byte("x"))
+			require.NoError(t, err)
+		}
+		time.Sleep(time.Second + 1)
+		_, err = switched.Write([]byte("x"))
+		var expired *supervisor.Expired
+		require.ErrorAs(t, err, &expired)
+		assert.Equal(t, actors.Stalled, expired.Receipt.Phase)
+	}, supervisor.WithPolicy(stalling))
+}
+
+// dripping reads as so many bytes, each of which is long in coming.
+type dripping struct{ left int }
+
+func (d *dripping) Read(p []byte) (int, error) {
+	if d.left == 0 {
+		return 0, io.EOF
+	}
+	time.Sleep(900 * time.Millisecond)
+	d.left--
+	return copy(p, "x"), nil
 }
 
 type closeNoter struct {

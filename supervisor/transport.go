@@ -14,8 +14,10 @@ import (
 // Transport returns a RoundTripper that runs each exchange of base as a request of kind
 // "http": the budget holds from the call until the response's body has been read to its
 // end or closed, and at expiry the exchange is cancelled and both bodies closed: that of
-// the request possibly while it is being read, which is what brings a blocked Read back. A
-// nil base is http.DefaultTransport. Errors are those of Do; many goroutines may use it.
+// the request possibly while it is being read, which is what brings a blocked Read back. What
+// is read of both, and written to a connection that was switched to another protocol, counts
+// as progress for the budget's Stall. A nil base is http.DefaultTransport. Errors are those of
+// Do; many goroutines may use it.
 //
 // Dials are base's own: a net/http Transport finishes a dial whose request has ended, up to
 // its own limits. resources.Fetch ties its dials to the request.
@@ -86,7 +88,7 @@ func sending(req *http.Request, held *resources.Held) (_ *http.Request, err erro
 }
 
 func uploading(body io.ReadCloser, held *resources.Held) (io.ReadCloser, error) {
-	out := &upload{ReadCloser: body}
+	out := &upload{ReadCloser: body, held: held}
 	if err := held.OnAbort(&resources.Piece{What: "request body", Close: out.Close}); err != nil {
 		return nil, errors.Join(err, out.Close())
 	}
@@ -96,8 +98,18 @@ func uploading(body io.ReadCloser, held *resources.Held) (io.ReadCloser, error) 
 // upload is the body of a request, which may be closed by many and is closed once.
 type upload struct {
 	io.ReadCloser
+	held *resources.Held
 	once sync.Once
 	err  error
+}
+
+// Read implements io.Reader.
+func (u *upload) Read(p []byte) (int, error) {
+	n, err := u.ReadCloser.Read(p)
+	if n > 0 {
+		u.held.Progress()
+	}
+	return n, err
 }
 
 // Close implements io.Closer.
@@ -130,6 +142,15 @@ func supervisedBody(inner io.ReadCloser, l *lasting[*http.Response]) io.ReadClos
 		return writableBody{b, w}
 	}
 	return b
+}
+
+// Write implements io.Writer.
+func (b writableBody) Write(p []byte) (int, error) {
+	n, err := b.Writer.Write(p)
+	if n > 0 {
+		b.last.held.Progress()
+	}
+	return n, b.last.why(err)
 }
 
 // Read implements io.Reader.

@@ -75,25 +75,34 @@ func (d *dial) Run(ctx context.Context, held *resources.Held) (net.Conn, error) 
 // Conn supervises c as a request of kind "conn", whose budget lasts until c is closed: at
 // expiry c is closed under whoever blocks on it, and their error is *Expired. Reads and
 // writes count as progress for the budget's Stall. The caller closes the connection it
-// gets back, which closes c.
+// gets back, which closes c; where there is an error instead, c itself.
+//
+// A TLS connection takes leave of its peer, for which that has Grace; then the connection
+// below is closed.
 func (s *Supervisor) Conn(ctx context.Context, c net.Conn, options ...Option) (net.Conn, error) {
 	spec := resources.Spec{Kind: "conn", Target: "connection", Endpoint: "connection", Unbounded: true}
 	if a := c.RemoteAddr(); a != nil {
 		spec.Target, spec.Endpoint = a.Network()+"://"+a.String(), a.String()
 	}
+	whole := &onceCloser{Closer: c}
+	piece := &resources.Piece{What: "connection to " + spec.Target, Close: whole.release}
+	if outer, ok := c.(interface{ NetConn() net.Conn }); ok { // *tls.Conn
+		piece.Force = func() error { return outer.NetConn().Close() }
+	}
 	_, l, err := last(ctx, s, spec, func(_ context.Context, held *resources.Held) (net.Conn, error) {
-		return c, held.Keep(&resources.Piece{What: "connection to " + spec.Target, Close: c.Close})
+		return c, held.Keep(piece)
 	}, options...)
 	if err != nil {
 		return nil, err
 	}
-	return &conn{c, l}, nil
+	return &conn{c, whole, l}, nil
 }
 
 // conn is a connection whose request lasts until it is closed.
 type conn struct {
 	net.Conn
-	last *lasting[net.Conn]
+	whole *onceCloser
+	last  *lasting[net.Conn]
 }
 
 // Read implements net.Conn.
@@ -109,5 +118,11 @@ func (c *conn) moved(n int, err error) (int, error) {
 	return n, c.last.why(err)
 }
 
-// Close implements net.Conn: it ends the request and returns its error.
-func (c *conn) Close() error { return c.last.end() }
+// Close implements net.Conn: it ends the request and returns its error, or else what the
+// connection said when it was closed.
+func (c *conn) Close() error {
+	if err := c.last.end(); err != nil {
+		return err
+	}
+	return c.whole.Close()
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"sync"
 	"sync/atomic"
 
 	"curfew.example/resources"
@@ -41,6 +40,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	spec := resources.Spec{Kind: "http", Target: req.URL.Scheme + "://" + req.URL.Host, Endpoint: req.URL.Host}
 	var taken atomic.Bool // the request's body: by the exchange, or by us
+	var whole *onceCloser // the response's body
 	resp, l, err := last(req.Context(), t.sup, spec, func(ctx context.Context, held *resources.Held) (*http.Response, error) {
 		if taken.Swap(true) {
 			return nil, resources.ErrSealed // answered for before it came to run
@@ -53,7 +53,8 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		err = held.Keep(&resources.Piece{What: "response body", Close: resp.Body.Close})
+		whole = &onceCloser{Closer: resp.Body}
+		err = held.Keep(&resources.Piece{What: "response body", Close: whole.release})
 		return resp, err
 	})
 	if err != nil {
@@ -63,7 +64,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp.Request = req
-	resp.Body = supervisedBody(resp.Body, l)
+	resp.Body = supervisedBody(resp.Body, whole, l)
 	return resp, nil
 }
 
@@ -88,7 +89,7 @@ func sending(req *http.Request, held *resources.Held) (_ *http.Request, err erro
 }
 
 func uploading(body io.ReadCloser, held *resources.Held) (io.ReadCloser, error) {
-	out := &upload{ReadCloser: body, held: held}
+	out := &upload{body, held, &onceCloser{Closer: body}}
 	if err := held.OnAbort(&resources.Piece{What: "request body", Close: out.Close}); err != nil {
 		return nil, errors.Join(err, out.Close())
 	}
@@ -97,25 +98,18 @@ func uploading(body io.ReadCloser, held *resources.Held) (io.ReadCloser, error) 
 
 // upload is the body of a request, which may be closed by many and is closed once.
 type upload struct {
-	io.ReadCloser
+	io.Reader
 	held *resources.Held
-	once sync.Once
-	err  error
+	*onceCloser
 }
 
 // Read implements io.Reader.
 func (u *upload) Read(p []byte) (int, error) {
-	n, err := u.ReadCloser.Read(p)
+	n, err := u.Reader.Read(p)
 	if n > 0 {
 		u.held.Progress()
 	}
 	return n, err
-}
-
-// Close implements io.Closer.
-func (u *upload) Close() error {
-	u.once.Do(func() { u.err = u.ReadCloser.Close() })
-	return u.err
 }
 
 func closeBody(req *http.Request) {
@@ -126,8 +120,9 @@ func closeBody(req *http.Request) {
 
 // body is a response's body whose request lasts until its end.
 type body struct {
-	io.ReadCloser
-	last *lasting[*http.Response]
+	io.Reader
+	whole *onceCloser
+	last  *lasting[*http.Response]
 }
 
 // writableBody is the body of a 101 Switching Protocols, which is written to as well.
@@ -136,8 +131,8 @@ type writableBody struct {
 	io.Writer
 }
 
-func supervisedBody(inner io.ReadCloser, l *lasting[*http.Response]) io.ReadCloser {
-	b := body{inner, l}
+func supervisedBody(inner io.ReadCloser, whole *onceCloser, l *lasting[*http.Response]) io.ReadCloser {
+	b := body{inner, whole, l}
 	if w, ok := inner.(io.Writer); ok {
 		return writableBody{b, w}
 	}
@@ -155,7 +150,7 @@ func (b writableBody) Write(p []byte) (int, error) {
 
 // Read implements io.Reader.
 func (b body) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
+	n, err := b.Reader.Read(p)
 	if n > 0 {
 		b.last.held.Progress()
 	}
@@ -170,5 +165,10 @@ func (b body) Read(p []byte) (int, error) {
 }
 
 // Close implements io.Closer: it ends the request, and returns its error when the body was
-// cut off by a limit or would not go.
-func (b body) Close() error { return b.last.end() }
+// cut off by a limit or would not go, or else what base's body said when it was closed.
+func (b body) Close() error {
+	if err := b.last.end(); err != nil {
+		return err
+	}
+	return b.whole.Close()
+}

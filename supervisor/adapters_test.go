@@ -174,6 +174,28 @@ func TestTransportClosesABodyThatBlocks(t *testing.T) {
 	assert.ErrorIs(t, err, io.ErrClosedPipe)
 }
 
+// Not everybody closes what has nothing to read, and it holds no slot.
+func TestTransportIsDoneWithAnAnswerThatHasNoBody(t *testing.T) {
+	for name, body := range map[string]io.ReadCloser{"none": http.NoBody, "nil": nil} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, sup *supervisor.Supervisor) {
+				began := time.Now()
+				client := &http.Client{Transport: sup.Transport(roundTripper(func(*http.Request) (*http.Response, error) {
+					return &http.Response{StatusCode: http.StatusNoContent, Body: body}, nil
+				}))}
+				for range 3 {
+					resp, err := client.Head("http://127.0.0.1/")
+					require.NoError(t, err)
+					got, err := io.ReadAll(resp.Body)
+					assert.NoError(t, err)
+					assert.Empty(t, got)
+				}
+				assert.Zero(t, time.Since(began))
+			}, tenSeconds(), supervisor.WithLimits(supervisor.Limits{AtOnce: 1}))
+		})
+	}
+}
+
 func TestTransportClosesABodyThatIsSentAgainToo(t *testing.T) {
 	sup := real(t, 200*time.Millisecond)
 	var sent roundTripper = func(r *http.Request) (*http.Response, error) {

@@ -53,6 +53,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
+		if resp.Body == nil {
+			resp.Body = http.NoBody // http.Client forgives it
+		}
 		whole = &onceCloser{Closer: resp.Body}
 		err = held.Keep(&resources.Piece{What: "response body", Close: whole.release})
 		return resp, err
@@ -64,6 +67,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp.Request = req
+	if resp.Body == http.NoBody {
+		_ = l.end() // as read to its end: not everybody closes it; Close says what went wrong
+	}
 	resp.Body = supervisedBody(resp.Body, whole, l)
 	return resp, nil
 }

@@ -196,6 +196,23 @@ func TestTransportIsDoneWithAnAnswerThatHasNoBody(t *testing.T) {
 	}
 }
 
+// pooledBase is a base that has idle connections.
+type pooledBase struct {
+	http.RoundTripper
+	closed bool
+}
+
+func (b *pooledBase) CloseIdleConnections() { b.closed = true }
+
+func TestTransportClosesTheIdleConnectionsOfItsBase(t *testing.T) {
+	bubble(t, func(t *testing.T, sup *supervisor.Supervisor) {
+		base := &pooledBase{}
+		(&http.Client{Transport: sup.Transport(base)}).CloseIdleConnections()
+		assert.True(t, base.closed)
+		(&http.Client{Transport: sup.Transport(roundTripper(nil))}).CloseIdleConnections()
+	})
+}
+
 func TestTransportClosesABodyThatIsSentAgainToo(t *testing.T) {
 	sup := real(t, 200*time.Millisecond)
 	var sent roundTripper = func(r *http.Request) (*http.Response, error) {

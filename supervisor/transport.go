@@ -74,6 +74,13 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// CloseIdleConnections is what http.Client's calls: it closes those of base, if that has any.
+func (t *transport) CloseIdleConnections() {
+	if base, ok := t.base.(interface{ CloseIdleConnections() }); ok {
+		base.CloseIdleConnections()
+	}
+}
+
 // sending has the body of req closed when the exchange is cut short: net/http waits for a
 // Read of it that is under way (golang/go#78555). So it does of one that base gets from
 // GetBody, to send the request once more.

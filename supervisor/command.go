@@ -18,7 +18,10 @@ type Cmd struct {
 	Env  []string // NAME=value; nil is the caller's environment, else all the program gets
 	Dir  string   // working directory; empty is the caller's
 
-	Stdin  io.Reader // nil is the null device
+	// Stdin is what the program reads; nil is the null device. Unlike exec.Cmd's, one that is
+	// an io.Closer and no *os.File is closed at the end, which brings a blocked Read back.
+	Stdin io.Reader
+
 	Stdout io.Writer // nil discards, as in exec.Cmd
 	Stderr io.Writer // nil discards, as in exec.Cmd
 

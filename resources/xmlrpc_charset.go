@@ -60,7 +60,7 @@ func fromNarrow(doc []byte, label string, bodyMax int64) ([]byte, error) {
 			return nil, badAnswer("invalid UTF-8", ErrXMLRPCCharset)
 		}
 		return doc, nil
-	case name == "usascii" || name == "ascii":
+	case name == "usascii" || name == "ascii" || name == "utf": // "UTF-": of UTF-8, Python has the single bytes then
 		if bytes.ContainsFunc(doc, func(r rune) bool { return r >= utf8.RuneSelf }) {
 			return nil, badAnswer("a byte beyond ASCII", ErrXMLRPCCharset)
 		}

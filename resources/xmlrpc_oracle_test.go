@@ -300,6 +300,8 @@ func xmlrpcByHand() []string {
 		"<?xml encoding='utf-8'?><methodResponse><params/></methodResponse>", "<?xml version='1.0' standalone='maybe'?><methodResponse><params/></methodResponse>",
 		"<?xml version='1.0'encoding='utf-8'?><methodResponse><params/></methodResponse>", "<?xml version=\"1.0\" encoding = \"UTF-8\" ?><methodResponse><params/></methodResponse>",
 		"<?XML version='1.0'?><methodResponse><params/></methodResponse>", "<?xml version='1.1'?><methodResponse><params/></methodResponse>",
+		"<?xml version='1.0' encoding='UTF-'?><methodResponse><params><param><value>e</value></param></params></methodResponse>",
+		"<?xml version='1.0' encoding='UTF-'?><methodResponse><params><param><value>\u00e9</value></param></params></methodResponse>",
 		"<?xml version='1.0' encoding='iso-8859-1'?><methodResponse><params><param><value>\xe9\x85</value></param></params></methodResponse>",
 		"<?xml version='1.0' encoding='windows-1252'?><methodResponse><params><param><value>\x80\xe9</value></param></params></methodResponse>",
 		"<?xml version='1.0' encoding='koi8-r'?><methodResponse><params><param><value>\xf0</value></param></params></methodResponse>",

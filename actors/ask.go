@@ -57,7 +57,11 @@ func (b *budgeted) Receive(c actor.Context) {
 		return
 	}
 	if left, ok := Remaining(c); ok && left <= 0 {
-		answer(c, &Response{Err: fmt.Errorf("%T: %w", c.Message(), timeoutpolicy.ErrTooLate)})
+		late := &Response{Err: fmt.Errorf("%T: %w", c.Message(), timeoutpolicy.ErrTooLate)}
+		if r, ok := c.Message().(*Request); ok {
+			late.ID = r.ID
+		}
+		answer(c, late)
 		return
 	}
 	b.inner.Receive(c)

@@ -273,6 +273,25 @@ func TestASupervisorKeepsToTheBudgetOfTheEnvelope(t *testing.T) {
 	})
 }
 
+func TestARequestThatComesTooLateIsAnsweredUnderItsNumber(t *testing.T) {
+	inSystem(t, func(_ *testing.T, system *actor.ActorSystem) {
+		answers := make(chan *actors.Response, 1)
+		self := spawn(system, func(c actor.Context) {
+			if resp, ok := c.Message().(*actors.Response); ok {
+				answers <- resp
+			}
+		})
+		never := spawn(system, func(c actor.Context) {
+			_, is := c.Message().(*actors.Request)
+			assert.False(t, is)
+		})
+		system.Root.Send(never, actors.Within(&actors.Request{ID: 7}, self, 0))
+		late := <-answers
+		assert.EqualValues(t, 7, late.ID)
+		assert.ErrorIs(t, late.Err, timeoutpolicy.ErrTooLate)
+	})
+}
+
 func TestTheAskersDeathTakesItsRequestWithIt(t *testing.T) {
 	inSystem(t, func(t *testing.T, system *actor.ActorSystem) {
 		rt, err := actors.Start(system.Root, actors.Config{})

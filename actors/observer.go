@@ -70,9 +70,22 @@ func (o *observer) Receive(c actor.Context) {
 	}
 }
 
-// run calls the hook until the runtime closes, then for what is still in the queue.
+// run serves the hook, and goes on where that ends its goroutine.
 func (o *observer) run() {
-	defer close(o.done)
+	returned := false
+	defer func() {
+		if returned {
+			close(o.done)
+		} else {
+			go o.run() // it ends as this one would have
+		}
+	}()
+	o.serve()
+	returned = true
+}
+
+// serve calls the hook until the runtime closes, then for what is still in the queue.
+func (o *observer) serve() {
 	for !o.over.Load() { // with both ready, select takes either
 		select {
 		case e := <-o.queue:

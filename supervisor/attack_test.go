@@ -553,6 +553,20 @@ func TestStallAndWarnBeyondTheLimitChangeNothing(t *testing.T) {
 	assert.Equal(t, 2, seen[actors.EventFinished])
 }
 
+func TestAnEventsHookThatEndsItsGoroutineMissesNothing(t *testing.T) {
+	seen := make(chan actors.EventKind, 100)
+	bubble(t, func(t *testing.T, sup *supervisor.Supervisor) {
+		for range 3 {
+			_, err := supervisor.Do(t.Context(), sup, one("some", answer42), supervisor.Within(time.Minute))
+			require.NoError(t, err)
+		}
+	}, supervisor.WithEvents(func(e supervisor.Event) {
+		seen <- e.What
+		runtime.Goexit()
+	}))
+	assert.Len(t, seen, 9, "submitted, started and finished, of each")
+}
+
 func TestTheOpeningOfAnEndpointIsWaitedForNoLongerThanTheRequestHas(t *testing.T) {
 	// The root is held up by foreign code that is to be pure and is not.
 	bubble(t, func(t *testing.T, sup *supervisor.Supervisor) {

@@ -153,8 +153,15 @@ func (p *policies) answer(c actor.Context, ask timeoutpolicy.Ask) {
 		return
 	}
 	go func() { // ends with the policy, or with the bound on the wait for it
+		var grant *PolicyGrant
+		defer func() {
+			if grant == nil { // the policy has ended this goroutine
+				grant = &PolicyGrant{Err: panicked(nil)}
+			}
+			system.Root.Send(sender, grant)
+		}()
 		b, err := p.budget(context.Background(), ask)
-		system.Root.Send(sender, &PolicyGrant{b, err})
+		grant = &PolicyGrant{b, err}
 	}()
 }
 

@@ -3,6 +3,7 @@ package tests
 import (
 	"context"
 	"net"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -425,5 +426,22 @@ func TestPolicyGrantsByMessageWhatDoWouldGet(t *testing.T) {
 		assert.Equal(t, tp.Fixed(time.Second), sup.Policy())
 		a.tell(&actors.AskPolicy{Ask: tp.Ask{Within: -1, Remaining: tp.Unlimited, Now: time.Now()}})
 		assert.ErrorIs(t, nextOf[*actors.PolicyGrant](a).Err, supervisor.ErrTooLate)
+
+		require.NoError(t, sup.SetPolicy(quitter{}))
+		a.tell(&actors.AskPolicy{Ask: tp.Ask{Remaining: time.Minute, Now: time.Now()}})
+		var panicked *resources.Panicked
+		assert.ErrorAs(t, nextOf[*actors.PolicyGrant](a).Err, &panicked, "it ends the goroutine that asks")
 	})
+}
+
+// quitter is a policy that ends whoever asks it, and says that it may be asked anywhere.
+type quitter struct{}
+
+// Blocks implements timeoutpolicy.Blocker.
+func (quitter) Blocks() bool { return false }
+
+// Grant implements timeoutpolicy.Policy.
+func (quitter) Grant(tp.Ask, tp.Budget) (tp.Budget, error) {
+	runtime.Goexit()
+	return tp.Budget{}, nil
 }

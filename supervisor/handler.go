@@ -82,7 +82,7 @@ func (s *serving) Run(ctx context.Context, held *resources.Held) (struct{}, erro
 	s.answer.held = held
 	r := s.request.WithContext(ctx)
 	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = &inbound{r.Body, held}
+		r.Body = &inbound{moving{r.Body, held}, r.Body}
 		s.answer.reads.Store(true)
 	}
 	if err := held.OnAbort(&resources.Piece{What: "answer", Close: s.answer.stop}); err != nil {
@@ -100,17 +100,8 @@ func (s *serving) Run(ctx context.Context, held *resources.Held) (struct{}, erro
 
 // inbound is the body of a request from outside.
 type inbound struct {
-	io.ReadCloser
-	held *resources.Held
-}
-
-// Read implements io.Reader.
-func (b *inbound) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if n > 0 {
-		b.held.Progress()
-	}
-	return n, err
+	moving
+	io.Closer
 }
 
 // answer is the ResponseWriter that a handler gets. A handler that is left behind may hold

@@ -102,7 +102,7 @@ func sending(req *http.Request, held *resources.Held) (_ *http.Request, err erro
 }
 
 func uploading(body io.ReadCloser, held *resources.Held) (io.ReadCloser, error) {
-	out := &upload{body, held, &onceCloser{Closer: body}}
+	out := &upload{moving{body, held}, &onceCloser{Closer: body}}
 	if err := held.OnAbort(&resources.Piece{What: "request body", Close: out.Close}); err != nil {
 		return nil, errors.Join(err, out.Close())
 	}
@@ -111,16 +111,21 @@ func uploading(body io.ReadCloser, held *resources.Held) (io.ReadCloser, error) 
 
 // upload is the body of a request, which may be closed by many and is closed once.
 type upload struct {
-	io.Reader
-	held *resources.Held
+	moving
 	*onceCloser
 }
 
+// moving counts what is read as progress.
+type moving struct {
+	io.Reader
+	held *resources.Held
+}
+
 // Read implements io.Reader.
-func (u *upload) Read(p []byte) (int, error) {
-	n, err := u.Reader.Read(p)
+func (m moving) Read(p []byte) (int, error) {
+	n, err := m.Reader.Read(p)
 	if n > 0 {
-		u.held.Progress()
+		m.held.Progress()
 	}
 	return n, err
 }

@@ -109,20 +109,22 @@ func (r *request) started() {
 	}
 	r.mu.Unlock()
 	r.rt.emit(EventStarted, r, nil)
-	// The runner. The release waits for it, no longer than the budget allows; after that
-	// the reaper watches it.
-	go r.run()
-}
-
-// run is the runner goroutine: the one place where a resource's own code works.
-func (r *request) run() {
-	var value any
-	returned := false
-	resources.Guard(func() (err error) {
-		value, err = r.use.Run(&r.op, r.op.held)
+	// The runner: the one place where a resource's own code works. The release waits for it,
+	// no longer than the budget allows; after that the reaper watches it. It calls the use
+	// with as little on its stack as can be: each frame is read in every cycle of the collector.
+	go func() {
+		var value any
+		var err error
+		returned := false
+		defer func() {
+			if !returned {
+				err = panicked(recover())
+			}
+			r.ran(value, resources.Sound(err), !returned)
+		}()
+		value, err = r.use.Run(&r.op, held)
 		returned = true
-		return err
-	}, func(err error) { r.ran(value, err, !returned) })
+	}()
 }
 
 // ran takes over what the operation returned and stops the actor. crashed says that it did

@@ -107,16 +107,39 @@ func (f Function[T]) Spec() (Spec, error) {
 // Run calls the work on the caller's goroutine. A function that has ended before it
 // began is not called.
 func (f Function[T]) Run(ctx context.Context, held *Held) (T, error) {
-	if err := ctx.Err(); err != nil {
+	if err := f.open(ctx, held); err != nil {
 		var zero T
 		return zero, err
 	}
+	return f.work(ctx)
+}
+
+// open makes all ready for the work to begin, unless the use has ended.
+func (f Function[T]) open(ctx context.Context, held *Held) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if f.more != nil && !armHooks(ctx, held, f.more.cleanups) {
-		var zero T
-		return zero, ErrSealed
+		return ErrSealed
 	}
 	held.Opened()
-	return f.work(ctx)
+	return nil
+}
+
+// erasedFunction is a Function as a Use.
+type erasedFunction[T any] struct{ Function[T] }
+
+func (f Function[T]) erase() Use { return erasedFunction[T]{f} }
+
+func (f erasedFunction[T]) plain() any { return f.Function }
+
+func (f erasedFunction[T]) Run(ctx context.Context, held *Held) (any, error) {
+	if err := f.open(ctx, held); err != nil {
+		var zero T
+		return zero, err
+	}
+	v, err := f.work(ctx)
+	return v, err
 }
 
 const kindFunc = "func"

@@ -102,15 +102,15 @@ func Guard(f func() error, done func(error)) {
 		if !returned {
 			err = &Panicked{Value: recover(), Stack: debug.Stack()}
 		}
-		done(sound(err))
+		done(Sound(err))
 	}()
 	err = f()
 	returned = true
 }
 
-// sound stands in for an error whose own methods panic, such as a nil pointer in an
+// Sound stands in for an error whose own methods panic, such as a nil pointer in an
 // interface: asked later, on a goroutine of the runtime, it would end the process.
-func sound(err error) (safe error) {
+func Sound(err error) (safe error) {
 	if err == nil {
 		return nil
 	}
@@ -144,7 +144,7 @@ func closed(err error) error {
 // heard is what a call says, read to its end on the call's own goroutine: the text of a foreign
 // error may have to wait for what hangs, and asked for later it would hold up the answer.
 func heard(err error) error {
-	if err = closed(sound(err)); err == nil {
+	if err = closed(Sound(err)); err == nil {
 		return nil
 	}
 	return &told{err, fmt.Sprint(err)}
@@ -174,10 +174,10 @@ func (p *Piece) close() error {
 func call(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = sound(&Panicked{Value: v, Stack: debug.Stack()})
+			err = Sound(&Panicked{Value: v, Stack: debug.Stack()})
 		}
 	}()
-	return sound(f())
+	return Sound(f())
 }
 
 func isClosed(c <-chan struct{}) bool {

@@ -52,8 +52,15 @@ func Of[T any](r Resource[T]) Use {
 	if u, ok := any(r).(Use); ok {
 		return u
 	}
+	if e, ok := any(r).(eraser); ok {
+		return e.erase()
+	}
 	return erased[T]{r}
 }
+
+// eraser is a kind that erases its own result type, so that its Run is called without a
+// detour: what is on the stack of a goroutine that waits is read in every cycle of the collector.
+type eraser interface{ erase() Use }
 
 type erased[T any] struct{ Resource[T] }
 

@@ -35,6 +35,7 @@ type endpoint struct {
 	left   int // leftovers
 	used   time.Time
 	valve  valve
+	alarms alarms
 	wake   *time.Timer // begins those who wait for the rate; nil until first needed
 }
 
@@ -59,6 +60,7 @@ func (e *endpoint) admit(r *request) (gone bool, err error) {
 	t := e.promote(now)
 	if r.in == &e.queue && (e.queue.len > e.limits.Waiting || e.valve.shut()) {
 		e.queue.remove(r)
+		e.stopAlarm(r)
 		err = e.crowded(r)
 		r.turnAway(err)
 	}
@@ -86,7 +88,7 @@ func (e *endpoint) crowded(r *request) error {
 // arm starts the timers of a request that was submitted; it is now.
 func (r *request) arm(now time.Time) {
 	if !r.op.deadline.IsZero() {
-		r.limit = time.AfterFunc(r.op.deadline.Sub(now), r.expire)
+		r.ep.setAlarm(r, r.op.deadline, now)
 	}
 	if r.budget.Warn > 0 {
 		r.warn = time.AfterFunc(r.budget.Warn, func() { r.rt.emit(EventWarned, r, nil) })
@@ -139,6 +141,7 @@ func (e *endpoint) promote(now time.Time) (t turn) {
 		}
 		e.queue.remove(next)
 		if err := e.valve.allow(next); err != nil {
+			e.stopAlarm(next)
 			next.turnAway(err)
 			t.refused = append(t.refused, next)
 			continue
@@ -193,6 +196,7 @@ func (e *endpoint) withdraw(r *request) bool {
 		return false
 	}
 	e.queue.remove(r)
+	e.stopAlarm(r)
 	return true
 }
 
@@ -202,6 +206,7 @@ func (e *endpoint) leave(r *request, remains []resources.Remains, now time.Time)
 	holds := len(remains) > 0 && !r.replaced
 	e.mu.Lock()
 	e.live.remove(r)
+	e.stopAlarm(r)
 	e.used = now
 	if !holds {
 		e.busy--

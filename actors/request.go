@@ -45,7 +45,8 @@ type request struct {
 	submitted time.Time
 	begun     moment // written before Started, read after
 
-	limit, stall, warn *time.Timer
+	alarm       alarm // the endpoint's: the limit, then what the release waits for
+	stall, warn *time.Timer
 
 	next, prev *request // in one of the endpoint's lists
 	in         *requestList
@@ -57,11 +58,11 @@ type request struct {
 	mu      sync.Mutex // guards what follows
 	outcome Outcome
 	phase   Phase
+	halted  bool // halt has been called
+	back    bool // the runner is back: value and work are final
 	cause   error
 	due     moment // when the limit that ended it was reached
 	ended   moment // when the outcome was decided
-	halted  bool   // halt has been called
-	back    bool   // the runner is back: value and work are final
 	value   any
 	work    error
 	report  *resources.Report
@@ -185,7 +186,7 @@ func (r *request) whereabouts() Phase {
 	return Running
 }
 
-// expire is the limit timer's call: armed by the endpoint when the request was submitted.
+// expire is the alarm's call: set by the endpoint when the request was submitted.
 func (r *request) expire() {
 	r.awaitCause()
 	if r.settle(Expired, NoPhase, r.op.deadline, r.callerCause()) {
@@ -341,11 +342,28 @@ func (r *request) release() {
 	if r.early && r.outcome.aborted() { // decided: it does not change any more
 		r.reply()
 	}
-	r.keeper.ReleaseThen(r.budget.Grace, r.budget.Force, r.released)
+	r.keeper.ReleaseFor((*releasing)(r), r.budget.Grace, r.budget.Force)
 }
 
-// released is called when everything has gone that was to go, or is known to be left.
-func (r *request) released(report *resources.Report) {
+// releasing is a request as the owner of its release.
+type releasing request
+
+// SetAlarm implements resources.Owner.
+func (r *releasing) SetAlarm(d time.Duration) (active bool) {
+	now := time.Now()
+	r.ep.mu.Lock()
+	defer r.ep.mu.Unlock()
+	active = r.alarm.release && r.alarm.place > 0
+	r.alarm.release = true
+	r.ep.setAlarm((*request)(r), now.Add(d), now)
+	return active
+}
+
+// StopAlarm implements resources.Owner: the endpoint stops it, when the request leaves.
+func (r *releasing) StopAlarm() {}
+
+// Released implements resources.Owner.
+func (r *releasing) Released(report *resources.Report) {
 	r.mu.Lock()
 	r.report = report
 	r.mu.Unlock()
@@ -381,7 +399,7 @@ func (m *requestMail) RegisterHandlers(i actor.MessageInvoker, d actor.Dispatche
 func (r *request) endContext(o Outcome) {
 	switch o {
 	case Expired:
-		r.op.end(context.DeadlineExceeded, &expiry{r})
+		r.op.end(context.DeadlineExceeded, (*expiry)(r))
 	case Cancelled:
 		r.op.end(context.Canceled, r.cause)
 	default:
@@ -434,7 +452,7 @@ func (r *request) finish(now moment) {
 
 // disarm stops the timers.
 func (r *request) disarm() {
-	for _, t := range [...]*time.Timer{r.limit, r.stall, r.warn} {
+	for _, t := range [...]*time.Timer{r.stall, r.warn} {
 		if t != nil {
 			t.Stop()
 		}

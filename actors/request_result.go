@@ -11,12 +11,12 @@ import (
 	"curfew.example/resources"
 )
 
-// expiry is the cause of an operation's context that expired. It is made at every expiry,
-// so the text is put together only when somebody reads it.
-type expiry struct{ r *request }
+// expiry is a request as the cause of an operation's context that expired. There is one at
+// every expiry, so the text is put together only when somebody reads it.
+type expiry request
 
 func (e *expiry) Error() string {
-	return (&ExpiredError{Receipt: e.r.receipt(), Cause: e.r.cause}).Error()
+	return (&ExpiredError{Receipt: (*request)(e).receipt(), Cause: e.cause}).Error()
 }
 
 // Unwrap makes the cause a timeout for errors.Is.

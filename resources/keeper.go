@@ -84,27 +84,78 @@ func (k *Keeper) Seal(aborted bool) bool {
 // is out. Release returns as soon as everything has gone, and never later than grace plus
 // force. Seal comes first.
 func (k *Keeper) Release(grace, force time.Duration) *Report {
-	done := make(chan *Report, 1)
-	l := k.newLadder(grace, force, func(r *Report) { done <- r })
+	w := &waiter{keeper: k, report: make(chan *Report, 1)}
+	l := k.newLadder(grace, force, w)
 	go l.climb() // ends when the last Close that it calls does
-	return <-done
+	return <-w.report
 }
 
-// ReleaseThen is Release for a goroutine that is lent to it: it comes back when each Close
-// that it calls has, which may be never. then is called once, on whatever goroutine ends the
-// release, within grace plus force.
-func (k *Keeper) ReleaseThen(grace, force time.Duration, then func(*Report)) {
-	k.newLadder(grace, force, then).climb()
+// ReleaseFor is Release for a goroutine that is lent to it: it comes back when each Close
+// that it calls has, which may be never. The owner hears of the end.
+func (k *Keeper) ReleaseFor(owner Owner, grace, force time.Duration) {
+	k.newLadder(grace, force, owner).climb()
 }
 
-func (k *Keeper) newLadder(grace, force time.Duration, then func(*Report)) *ladder {
-	h := &k.held
-	l := &ladder{held: h, start: time.Now(), patience: max(force, 0), then: then}
-	l.mu.Lock() // until the timer is there
+// Owner is for whom a release is run. Its methods do not block; they are called on whatever
+// goroutine takes the release a step further.
+type Owner interface {
+	// SetAlarm has Keeper.TimeOver called when d is over, from now, and not before that.
+	// It reports whether it was set already: if not, a call from before may be on its way.
+	SetAlarm(d time.Duration) (active bool)
+
+	// StopAlarm says that nobody waits for it any more. The call may come all the same.
+	StopAlarm()
+
+	// Released is called once, within grace plus force, when everything has gone that was
+	// to go, or is known to be left.
+	Released(*Report)
+}
+
+// waiter is the Owner of a release that is waited for.
+type waiter struct {
+	keeper *Keeper
+	timer  *time.Timer
+	report chan *Report
+}
+
+func (w *waiter) SetAlarm(d time.Duration) bool {
+	if w.timer == nil {
+		w.timer = time.AfterFunc(d, w.keeper.TimeOver)
+		return false
+	}
+	return w.timer.Reset(d)
+}
+
+func (w *waiter) StopAlarm()           { w.timer.Stop() }
+func (w *waiter) Released(rep *Report) { w.report <- rep }
+
+// TimeOver is the alarm's call: the grace of the release is over, or its force.
+func (k *Keeper) TimeOver() {
+	k.held.mu.Lock()
+	l := k.ladder
+	k.held.mu.Unlock()
+	l.note(l.timeOver)
+}
+
+func (k *Keeper) newLadder(grace, force time.Duration, owner Owner) *ladder {
+	l := &ladder{held: &k.held, start: time.Now(), patience: max(force, 0), owner: owner}
+	l.mu.Lock() // until the alarm is set
 	defer l.mu.Unlock()
+	k.start(l)
+	owner.SetAlarm(max(grace, 0))
+	return l
+}
+
+// start hands what is held to the ladder, which TimeOver and Back find from now on.
+func (k *Keeper) start(l *ladder) {
+	h := &k.held
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	l.rungs = make([]rung, len(h.hooks)+len(h.pieces))
+	if n := len(h.hooks) + len(h.pieces); n <= len(l.few) {
+		l.rungs = l.few[:n]
+	} else {
+		l.rungs = make([]rung, n)
+	}
 	for i, p := range h.hooks {
 		r := &l.rungs[len(h.hooks)-1-i]
 		r.Piece, r.hook = p, true
@@ -115,6 +166,4 @@ func (k *Keeper) newLadder(grace, force time.Duration, then func(*Report)) *ladd
 	h.hooks, h.pieces = nil, nil
 	l.runner.back = !k.out
 	k.ladder = l
-	l.timer = time.AfterFunc(max(grace, 0), func() { l.note(l.timeOver) })
-	return l
 }

@@ -15,18 +15,21 @@ type ladder struct {
 	held     *Held
 	start    time.Time
 	patience time.Duration // after force
-	then     func(*Report)
+	owner    Owner
 
 	mu      sync.Mutex // guards what follows
-	timer   *time.Timer
-	rungs   []rung
-	asked   int     // rungs whose Close has been called
-	calls   int     // under way
-	runner  attempt // the use's own goroutine
+	asked   int32      // rungs whose Close has been called
+	calls   int32      // under way
+	stale   int32      // calls of TimeOver that were on their way when the alarm was set anew
 	forcing bool
-	stale   int  // firings of the timer that were on their way when it was set anew
 	late    bool // the wait after force is over
 	over    bool
+	runner  attempt // the use's own goroutine
+	rungs   []rung
+
+	few      [1]rung // of rungs
+	summary  Report
+	released [1]Release // of summary.Released
 }
 
 // rung is one piece on the ladder.
@@ -72,20 +75,20 @@ func (l *ladder) note(what func()) {
 	report := l.advance()
 	l.mu.Unlock()
 	if report != nil {
-		l.then(report)
+		l.owner.Released(report)
 	}
 }
 
 func (l *ladder) runnerBack() { l.runner.comeBack(nil, 0) }
 
-// timeOver is the timer's: the grace is over, or the wait after force.
+// timeOver is the alarm's: the grace is over, or the wait after force.
 func (l *ladder) timeOver() {
 	switch {
 	case l.over:
 	case l.stale > 0:
 		l.stale--
 	case !l.forcing:
-		l.timer.Reset(l.patience)
+		l.owner.SetAlarm(l.patience)
 		l.force()
 	default:
 		l.late = true
@@ -98,19 +101,22 @@ func (l *ladder) advance() *Report {
 	if l.over {
 		return nil
 	}
-	if !l.forcing && l.asked == len(l.rungs) && l.calls == 0 && l.failed() {
-		if !l.timer.Reset(l.patience) {
+	if !l.forcing && l.through() && l.calls == 0 && l.failed() {
+		if !l.owner.SetAlarm(l.patience) {
 			l.stale++
 		}
 		l.force()
 	}
-	if !l.late && (l.asked < len(l.rungs) || l.calls > 0 || !l.runner.back) {
+	if !l.late && (!l.through() || l.calls > 0 || !l.runner.back) {
 		return nil
 	}
 	l.over = true
-	l.timer.Stop()
+	l.owner.StopAlarm()
 	return l.report()
 }
+
+// through reports whether every piece has been asked to go. Called with mu held.
+func (l *ladder) through() bool { return int(l.asked) == len(l.rungs) }
 
 // failed reports whether a piece said that it has not gone. Called with mu held.
 func (l *ladder) failed() bool {
@@ -143,7 +149,7 @@ func (l *ladder) climb() {
 func (l *ladder) next() *rung {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.forcing || l.asked == len(l.rungs) {
+	if l.forcing || l.through() {
 		return nil
 	}
 	r := &l.rungs[l.asked]
@@ -189,7 +195,10 @@ func (l *ladder) force() {
 
 // report sums up. Called with mu held.
 func (l *ladder) report() *Report {
-	rep := &Report{Released: make([]Release, 0, len(l.rungs))}
+	rep := &l.summary
+	if rep.Released = l.released[:0]; len(l.rungs) > len(l.released) {
+		rep.Released = make([]Release, 0, len(l.rungs))
+	}
 	for i := range l.rungs {
 		l.settle(&l.rungs[i], rep)
 	}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -140,10 +141,10 @@ func (m *ladderModel) run(t *testing.T, name string) {
 	k.Seal(m.aborted)
 	start := time.Now()
 	done := make(chan *resources.Report, 2)
-	go k.ReleaseThen(m.grace, m.force, func(r *resources.Report) {
+	go k.ReleaseFor(&modelOwner{keeper: &k, released: func(r *resources.Report) {
 		m.reports.Add(1)
 		done <- r
-	})
+	}}, m.grace, m.force)
 	rep := <-done
 	bound := max(0, m.grace) + max(0, m.force)
 	assert.LessOrEqual(t, time.Since(start), bound, name)
@@ -155,6 +156,28 @@ func (m *ladderModel) run(t *testing.T, name string) {
 	m.settle(t, rep.Remains, name)
 	m.check(t, rep, name)
 }
+
+// modelOwner has a timer.
+type modelOwner struct {
+	keeper   *resources.Keeper
+	released func(*resources.Report)
+
+	mu    sync.Mutex
+	timer *time.Timer
+}
+
+func (o *modelOwner) SetAlarm(d time.Duration) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.timer == nil {
+		o.timer = time.AfterFunc(d, o.keeper.TimeOver)
+		return false
+	}
+	return o.timer.Reset(d)
+}
+
+func (o *modelOwner) StopAlarm()                   {}
+func (o *modelOwner) Released(r *resources.Report) { o.released(r) }
 
 // settle sees what remained through to its end.
 func (m *ladderModel) settle(t *testing.T, remains []resources.Remains, name string) {

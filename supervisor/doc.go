@@ -82,7 +82,7 @@
 //
 // # Cost
 //
-// A Do of a function that returns at once takes some two times the CPU of a bare goroutine
+// A Do of a function that returns at once takes twice the CPU of a bare goroutine
 // with a context and a select, and 10 allocations; a session's call 13. An expiry takes twice
 // the CPU of theirs, the clean-up included. An outstanding request takes 4 kB, its goroutine
 // included, and 4 more where a caller waits for it. Starting a supervisor makes an actor

@@ -52,7 +52,7 @@ type request struct {
 	in         *requestList
 	verdict    func(error) // tells the endpoint's breaker how it went; nil for none
 
-	wake     chan struct{} // the caller has something to do, or its answer: never more than two at a time
+	bell     bell // of the waiting caller: it has something to do, or its answer
 	answered atomic.Bool
 
 	mu      sync.Mutex // guards what follows
@@ -147,7 +147,7 @@ func (r *request) ran(value any, err error, crashed bool) {
 	switch {
 	case decided: // the stop is under way
 	case r.asked == nil && !aborted && !holds:
-		r.wake <- struct{}{} // the waiting caller stops the actor on its own goroutine
+		r.bell.ring() // the waiting caller stops the actor on its own goroutine
 	default:
 		r.stopHere()
 	}
@@ -368,7 +368,7 @@ func (r *releasing) Released(report *resources.Report) {
 	r.report = report
 	r.mu.Unlock()
 	if r.asked == nil && !r.answered.Load() {
-		r.wake <- struct{}{} // the waiting caller does the rest: its stack has grown already
+		r.bell.ring() // the waiting caller does the rest: its stack has grown already
 		return
 	}
 	r.mail.PostSystemMessage(stopMessage)
@@ -468,7 +468,27 @@ func (r *request) reply() {
 		r.asked.finished(r)
 		return
 	}
-	r.wake <- struct{}{}
+	r.bell.ring()
+}
+
+// bell wakes a caller. It has been other callers' before, and may be rung late for one of
+// them: whoever it wakes looks whether there is anything to do.
+type bell chan struct{}
+
+// ring does not wait: where it has not been heard yet, it needs no second time.
+func (b bell) ring() {
+	select {
+	case b <- struct{}{}:
+	default:
+	}
+}
+
+// still takes back what has not been heard.
+func (b bell) still() {
+	select {
+	case <-b:
+	default:
+	}
 }
 
 // await is the waiting caller: it stops the actor of a request whose operation is done, or
@@ -478,12 +498,12 @@ func (r *request) await() {
 	gone := r.op.caller.Done()
 	for !r.answered.Load() {
 		if gone == nil {
-			<-r.wake
+			<-r.bell
 			r.awake()
 			continue
 		}
 		select {
-		case <-r.wake:
+		case <-r.bell:
 			r.awake()
 		case <-gone:
 			gone = nil
@@ -498,11 +518,12 @@ func (r *request) awake() {
 		return
 	}
 	r.mu.Lock()
-	released := r.report != nil
+	released, done := r.report != nil, r.back && !r.halted
 	r.mu.Unlock()
-	if released {
+	switch {
+	case released:
 		r.mail.PostSystemMessage(stopMessage)
-	} else {
+	case done:
 		r.stop()
 	}
 }

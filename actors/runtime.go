@@ -45,6 +45,7 @@ type Runtime struct {
 	root     *actor.PID
 	limits   func(kind, endpoint string) Limits
 	shelf    resources.Shelf
+	bells    sync.Pool // of bell
 	policies policies
 	reaper   reaper
 	forest   forest
@@ -78,6 +79,7 @@ func Start(parent actor.SpawnerContext, cfg Config) (*Runtime, error) {
 		closed:    make(chan struct{}),
 		over:      make(chan struct{}),
 		drained:   make(chan struct{}, 1),
+		bells:     sync.Pool{New: func() any { return make(bell, 1) }},
 	}
 	if err := rt.policies.init(rt, cfg.Policy); err != nil {
 		return nil, err

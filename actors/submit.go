@@ -23,6 +23,8 @@ func (rt *Runtime) Do(ctx context.Context, use resources.Use, opts Options) (any
 		opts.call.s.submitted(opts.call, r)
 	}
 	r.await()
+	r.bell.still()
+	rt.bells.Put(r.bell)
 	value, err := r.result()
 	if opts.Receipt != nil {
 		*opts.Receipt = *r.receipt()
@@ -63,7 +65,7 @@ func (rt *Runtime) submit(ctx context.Context, use resources.Use, opts *Options,
 	}
 	r.op.caller = ctx
 	if by == nil {
-		r.wake = make(chan struct{}, 2)
+		r.bell = rt.bells.Get().(bell)
 	}
 	if rt.observer != nil {
 		r.id = rt.observer.lastID.Add(1)

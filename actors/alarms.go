@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"container/heap"
 	"runtime"
 	"time"
 )
@@ -25,9 +24,8 @@ type alarms struct {
 
 // alarm is a request's.
 type alarm struct {
-	at      time.Duration // after alarms.start
-	place   int32         // in the heap, from 1; 0 is not in it
-	release bool          // it is its release's: the limit is over, or does not matter any more
+	place   int32 // in the heap, from 1; 0 is not in it
+	release bool  // it is its release's: the limit is over, or does not matter any more
 }
 
 const (
@@ -52,33 +50,24 @@ func (e *endpoint) setAlarm(r *request, at, now time.Time) (active bool) {
 	if a.start.IsZero() {
 		a.start = now
 	}
-	r.alarm.at = now.Sub(a.start) + min(at.Sub(now), farOff)
 	active = r.alarm.place > 0
-	if active {
-		heap.Fix(&a.due, int(r.alarm.place)-1)
-	} else {
-		heap.Push(&a.due, r)
-	}
-	e.wind(a.due[0].alarm.at, now)
+	a.due.set(r, now.Sub(a.start)+min(at.Sub(now), farOff))
+	e.wind(a.due[0].at, now.Sub(a.start))
 	return active
 }
 
 // stopAlarm takes r's alarm off, if it is set. The timer stays as it is, for the next.
 // Called with mu held.
-func (e *endpoint) stopAlarm(r *request) {
-	if r.alarm.place > 0 {
-		heap.Remove(&e.alarms.due, int(r.alarm.place)-1)
-	}
-}
+func (e *endpoint) stopAlarm(r *request) { e.alarms.due.remove(r) }
 
-// wind sets the timer for at, unless it goes off before; it is now. Called with mu held.
-func (e *endpoint) wind(at time.Duration, now time.Time) {
+// wind sets the timer for at, unless it goes off before. Called with mu held.
+func (e *endpoint) wind(at, now time.Duration) {
 	a := &e.alarms
 	if a.set && a.at <= at {
 		return
 	}
 	a.set, a.at = true, at
-	left := at - now.Sub(a.start)
+	left := at - now
 	if a.timer == nil {
 		a.timer = time.AfterFunc(left, e.ring)
 	} else {
@@ -119,20 +108,21 @@ func (e *endpoint) takeAlarm() (r *request, release bool) {
 	if len(a.due) == 0 {
 		return nil, false
 	}
-	now := time.Now()
-	reached := now.Sub(a.start)
-	if first := a.due[0].alarm.at; first > reached {
-		e.wind(first, now)
+	now := time.Since(a.start)
+	first := a.due[0]
+	if first.at > now {
+		e.wind(first.at, now)
 		return nil, false
 	}
-	r = heap.Pop(&a.due).(*request)
+	r = first.request
+	a.due.remove(r)
 	a.rung++
 	if len(a.due) == 0 {
 		return r, r.alarm.release
 	}
-	next := a.due[0].alarm.at
-	if next <= reached {
-		next = reached + ringPause
+	next := a.due[0].at
+	if next <= now {
+		next = now + ringPause
 		if !a.followed {
 			a.followed = true
 			go e.follow(a.rung) // ends when nothing is due, or as ringSome does
@@ -163,33 +153,4 @@ func (e *endpoint) goesOn(rung *int) bool {
 	}
 	a.followed = false
 	return false
-}
-
-// dueHeap is a heap of requests by when their alarms are due.
-type dueHeap []*request
-
-func (h dueHeap) Len() int           { return len(h) }
-func (h dueHeap) Less(i, j int) bool { return h[i].alarm.at < h[j].alarm.at }
-func (h dueHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].alarm.place, h[j].alarm.place = int32(i)+1, int32(j)+1
-}
-
-// Push implements heap.Interface.
-func (h *dueHeap) Push(r any) {
-	*h = append(*h, r.(*request))
-	r.(*request).alarm.place = int32(len(*h))
-}
-
-// Pop implements heap.Interface.
-func (h *dueHeap) Pop() any {
-	last := len(*h) - 1
-	r := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	if last == 0 && cap(*h) > dueKept {
-		*h = nil
-	}
-	r.alarm.place = 0
-	return r
 }

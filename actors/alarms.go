@@ -75,6 +75,16 @@ func (e *endpoint) wind(at, now time.Duration) {
 	}
 }
 
+// silence stops the timer when the last request has left a closed endpoint. Set for a limit
+// that was not reached, it would keep the endpoint, and all that it belongs to, until then.
+func (e *endpoint) silence() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.alarms.timer != nil {
+		e.alarms.timer.Stop()
+	}
+}
+
 // ring is the timer's call.
 func (e *endpoint) ring() {
 	e.mu.Lock()

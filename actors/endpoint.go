@@ -282,6 +282,8 @@ func (e *endpoint) Receive(c actor.Context) {
 	case *actor.Stopping:
 		e.rt.forget(e)
 		e.close()
+	case *actor.Stopped:
+		e.silence()
 	}
 }
 

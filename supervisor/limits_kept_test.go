@@ -4,10 +4,12 @@ import (
 	"context"
 	"flag"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -126,4 +128,24 @@ func TestABurstOfBlockingCleanupsBeginsOnTime(t *testing.T) {
 	ended.Wait()
 	t.Logf("the last clean-up began %v late, the last of the plain timers %v", ours[count-1], plain[count-1])
 	assert.Less(t, ours[count-1], plain[count-1]+250*time.Millisecond)
+}
+
+// TestALimitThatWasNotReachedKeepsNoClosedSupervisorInMemory has an hour to run when all that
+// it was for has gone.
+func TestALimitThatWasNotReachedKeepsNoClosedSupervisorInMemory(t *testing.T) {
+	closed := func() weak.Pointer[[1 << 20]byte] {
+		mine := new([1 << 20]byte) // reachable through the supervisor alone
+		sup, err := supervisor.Start(
+			supervisor.WithPolicy(timeoutpolicy.Fixed(time.Hour)),
+			supervisor.WithEvents(func(supervisor.Event) { mine[0]++ }))
+		require.NoError(t, err)
+		_, err = supervisor.Do(t.Context(), sup, resources.Func(func(context.Context) (int, error) { return 1, nil }))
+		require.NoError(t, err)
+		require.NoError(t, sup.Close())
+		return weak.Make(mine)
+	}()
+	assert.Eventually(t, func() bool {
+		runtime.GC()
+		return closed.Value() == nil
+	}, 10*time.Second, 10*time.Millisecond)
 }

@@ -52,7 +52,7 @@ func (e *endpoint) setAlarm(r *request, at, now time.Time) (active bool) {
 	}
 	active = r.alarm.place > 0
 	a.due.set(r, now.Sub(a.start)+min(at.Sub(now), farOff))
-	e.wind(a.due[0].at, now.Sub(a.start))
+	e.wind(a.due[0].at)
 	return active
 }
 
@@ -60,14 +60,16 @@ func (e *endpoint) setAlarm(r *request, at, now time.Time) (active bool) {
 // Called with mu held.
 func (e *endpoint) stopAlarm(r *request) { e.alarms.due.remove(r) }
 
-// wind sets the timer for at, unless it goes off before. Called with mu held.
-func (e *endpoint) wind(at, now time.Duration) {
+// wind sets the timer for at, unless it goes off before. It reads the clock itself: whoever
+// calls may have waited for the lock since, and what is late for one is late for all behind
+// it. Called with mu held.
+func (e *endpoint) wind(at time.Duration) {
 	a := &e.alarms
 	if a.set && a.at <= at {
 		return
 	}
 	a.set, a.at = true, at
-	left := at - now
+	left := at - time.Since(a.start)
 	if a.timer == nil {
 		a.timer = time.AfterFunc(left, e.ring)
 	} else {
@@ -121,7 +123,7 @@ func (e *endpoint) takeAlarm() (r *request, release bool) {
 	now := time.Since(a.start)
 	first := a.due[0]
 	if first.at > now {
-		e.wind(first.at, now)
+		e.wind(first.at)
 		return nil, false
 	}
 	r = first.request
@@ -138,7 +140,7 @@ func (e *endpoint) takeAlarm() (r *request, release bool) {
 			go e.follow(a.rung) // ends when nothing is due, or as ringSome does
 		}
 	}
-	e.wind(next, now)
+	e.wind(next)
 	return r, r.alarm.release
 }
 

@@ -132,7 +132,7 @@ func (r *request) started() {
 // not return but panicked, or ended its goroutine.
 func (r *request) ran(value any, err error, crashed bool) {
 	now := r.elapsed()
-	if err != nil && r.past(now) {
+	if err != nil && r.past(now) && r.undecided() {
 		r.awaitCause()
 	}
 	r.mu.Lock()
@@ -171,6 +171,12 @@ func (r *request) judge(err error, crashed bool, now moment) Outcome {
 // past reports whether the limit is over.
 func (r *request) past(now moment) bool {
 	return !r.op.deadline.IsZero() && now.since() >= r.op.deadline.Sub(r.submitted)
+}
+
+func (r *request) undecided() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.outcome == Undecided
 }
 
 // decide settles the outcome. Called with mu held, once.

@@ -23,6 +23,8 @@ type fetchConn struct {
 	streams int  // uses that have an HTTP/2 stream on it
 	retired bool // its pool is closed: it goes with its last stream
 
+	dropped       chan struct{} // closed by the transport's Close
+	drop          sync.Once
 	http2         atomic.Bool
 	writing       atomic.Int32 // Writes under way
 	read, written atomic.Int64 // bytes
@@ -32,7 +34,7 @@ type fetchConn struct {
 type fetchStamp struct{ read, written int64 }
 
 func newFetchConn(addr string, cancel context.CancelFunc) *fetchConn {
-	c := &fetchConn{cancel: cancel}
+	c := &fetchConn{cancel: cancel, dropped: make(chan struct{})}
 	c.piece = &Piece{What: "connection to " + addr, Close: c.abort, Force: c.reset}
 	return c
 }
@@ -203,6 +205,7 @@ func (c *fetchConn) disown() bool {
 // Close is the transport's.
 func (c *fetchConn) Close() error {
 	err := c.Conn.Close()
+	c.drop.Do(func() { close(c.dropped) })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.disown()

@@ -111,6 +111,7 @@ func (x *exchange) roundTrip(h *hop) (*http.Response, error) {
 			return resp, err
 		}
 		lost = err
+		x.use.awaitDropped()
 	}
 	return nil, lost
 }

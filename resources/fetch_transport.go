@@ -262,6 +262,26 @@ func (u *fetchUse) gotConn(info httptrace.GotConnInfo) {
 	}
 }
 
+// dropWait bounds awaitDropped. It takes microseconds, or as long as net/http's goroutine
+// for the connection waits for a processor.
+const dropWait = 200 * time.Millisecond
+
+// awaitDropped lets net/http see that the connection at hand was closed: until then it
+// would be picked again, for one attempt after the other.
+func (u *fetchUse) awaitDropped() {
+	c := u.conn.Load()
+	if c == nil {
+		return
+	}
+	timer := time.NewTimer(dropWait)
+	defer timer.Stop()
+	select {
+	case <-c.dropped:
+	case <-u.ctx.Done():
+	case <-timer.C:
+	}
+}
+
 // putIdleConn is called when an HTTP/1 connection is back in the pool, at the latest
 // when the body's end is read, and before the next hop takes one.
 func (u *fetchUse) putIdleConn(err error) {

@@ -53,6 +53,7 @@ func TestCommandInheritsWhatWasBlocked(t *testing.T) {
 }
 
 func TestBlockedSignalIsNotPassedOn(t *testing.T) {
+	t.Parallel()
 	if exec.Command("perl", "-MPOSIX", "-e", "1").Run() != nil {
 		t.Skip("the program perl is not here")
 	}
@@ -77,26 +78,34 @@ const daemon = `setsid sh -c 'trap "" TERM; echo $$; exec sleep 60 >/dev/null' &
 
 func TestDescendantsAreKilledOnceTheCommandHasEnded(t *testing.T) {
 	for _, options := range [][]string{{"1"}, {"-p", "1"}, {"-sKILL", "1"}, {"-k.1", "-s0", "1"}} {
-		c := timeout(t, append(options, "sh", "-c", daemon+"sleep 60")...)
-		pid := number(t, begin(t, c))
-		_ = c.Wait()
-		assert.True(t, gone(pid), "%v", options)
+		t.Run(strings.Join(options, " "), func(t *testing.T) {
+			t.Parallel()
+			c := timeout(t, append(options, "sh", "-c", daemon+"sleep 60")...)
+			pid := number(t, begin(t, c))
+			_ = c.Wait()
+			assert.True(t, gone(pid))
+		})
 	}
 }
 
 func TestDescendantsAreLeftAloneOtherwise(t *testing.T) {
-	pidOf := func(c *exec.Cmd) int {
-		pid := number(t, begin(t, c))
-		_ = c.Wait()
-		t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
-		return pid
+	for name, change := range map[string]func(*exec.Cmd){
+		"success":    func(c *exec.Cmd) { c.Args = append(c.Args, "60", "sh", "-c", daemon+"sleep 1") },
+		"foreground": func(c *exec.Cmd) { c.Args = append(c.Args, "-f", "1", "sh", "-c", daemon+"exec sleep 60") },
+		"a child that was there before": func(c *exec.Cmd) {
+			c.Args, c.Path = []string{"bash", "-c", daemon + `exec -a timeout "$TIMEOUT" 1 sleep 60`}, "/bin/bash"
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := timeout(t)
+			change(c)
+			pid := number(t, begin(t, c))
+			_ = c.Wait()
+			assert.False(t, gone(pid))
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		})
 	}
-	assert.False(t, gone(pidOf(timeout(t, "60", "sh", "-c", daemon+"sleep 1"))), "success")
-	assert.False(t, gone(pidOf(timeout(t, "-f", "1", "sh", "-c", daemon+"exec sleep 60"))), "foreground")
-
-	older := timeout(t)
-	older.Args, older.Path = []string{"bash", "-c", daemon + `exec -a timeout "$TIMEOUT" 1 sleep 60`}, "/bin/bash"
-	assert.False(t, gone(pidOf(older)), "a child that was there before")
 }
 
 func TestCommandDiesWithTimeout(t *testing.T) {
@@ -108,6 +117,7 @@ func TestCommandDiesWithTimeout(t *testing.T) {
 }
 
 func TestRealTimeSignals(t *testing.T) {
+	t.Parallel()
 	for _, sig := range []int{35, 50, 64} {
 		c := timeout(t, "10", "bash", "-c", "trap 'exit 7' "+strconv.Itoa(sig)+"; echo; while :; do sleep .01; done")
 		begin(t, c)
@@ -123,6 +133,7 @@ func TestRealTimeSignals(t *testing.T) {
 }
 
 func TestFirstProcessOfANamespace(t *testing.T) {
+	t.Parallel()
 	path, err := exec.LookPath("unshare")
 	if err != nil || exec.Command(path, "--pid", "--fork", "--map-root-user", "true").Run() != nil {
 		t.Skip("the program unshare is not here, or may not make namespaces")

@@ -72,6 +72,7 @@ func number(t *testing.T, s string) int {
 }
 
 func TestCodesAndMessages(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	script, plain := filepath.Join(dir, "script"), filepath.Join(dir, "plain")
 	require.NoError(t, os.WriteFile(script, []byte("exit 9\n"), 0o700)) // nothing says by what
@@ -133,6 +134,7 @@ func TestExpiryIsOnTime(t *testing.T) {
 }
 
 func TestCommandThatIgnoresTheSignalIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	status, _ := ran(t, timeout(t, "-p", ".7", "sh", "-c", "trap '' TERM; sleep 1; exit 6"))
 	assert.Equal(t, 6, status.ExitStatus())
 	status, _ = ran(t, timeout(t, ".7", "sh", "-c", "trap '' TERM; sleep 1; exit 6"))
@@ -140,6 +142,7 @@ func TestCommandThatIgnoresTheSignalIsWaitedFor(t *testing.T) {
 }
 
 func TestKillReachesTimeoutToo(t *testing.T) {
+	t.Parallel()
 	status, _ := ran(t, timeout(t, "-k.1", ".7", "sh", "-c", "trap '' TERM; sleep 10; sleep 10"))
 	require.True(t, status.Signaled())
 	assert.Equal(t, syscall.SIGKILL, status.Signal())
@@ -156,6 +159,7 @@ func TestSignalThatEndedTheCommandEndsTimeout(t *testing.T) {
 }
 
 func TestSignalsArePassedOnAndAlarmIsExpiry(t *testing.T) {
+	t.Parallel()
 	const loop = `; echo $$; while :; do sleep .01; done`
 	for sig, code := range map[syscall.Signal]int{
 		syscall.SIGUSR1: 7, syscall.SIGINT: 7, syscall.SIGPIPE: 7, syscall.SIGSYS: 7, syscall.SIGALRM: 124,
@@ -174,6 +178,7 @@ func TestSignalsArePassedOnAndAlarmIsExpiry(t *testing.T) {
 }
 
 func TestSignalThatIsPassedOnStartsTheTimeForKill(t *testing.T) {
+	t.Parallel()
 	c := timeout(t, "-k.1", "60", "sh", "-c", "trap '' USR1; echo; while :; do sleep .01; done")
 	begin(t, c)
 	began := time.Now()
@@ -184,6 +189,7 @@ func TestSignalThatIsPassedOnStartsTheTimeForKill(t *testing.T) {
 }
 
 func TestClosedStandardErrorIsNotTheEnd(t *testing.T) {
+	t.Parallel()
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
 	require.NoError(t, r.Close())

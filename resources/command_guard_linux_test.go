@@ -231,6 +231,7 @@ func TestCommandLimitsHoldFromTheStart(t *testing.T) {
 			continue
 		}
 		t.Run(how, func(t *testing.T) {
+			t.Parallel()
 			// Without a guard the limits come an instant after the start.
 			c := commandShell("sleep 0.1; ulimit -n; ulimit -v; ulimit -t")
 			c.Containment = how
@@ -258,7 +259,11 @@ func TestMemoryLimitHoldsForLargeArgumentsAndSmallPrograms(t *testing.T) {
 			t.Log("not to be had here:", how)
 			continue
 		}
-		for _, most := range []int64{16 << 20, 64 << 20, 512 << 20} {
+		sizes := []int64{16 << 20, 64 << 20, 512 << 20}
+		if raceEnabled {
+			sizes = sizes[:1] // a start takes the detector's own memory, and most of a second
+		}
+		for _, most := range sizes {
 			c := resources.Command{Path: "echo", Args: []string{"fine"}, Containment: how, MemoryMaxBytes: most}
 			for i := range 5000 {
 				c.Env = append(c.Env, "V"+strconv.Itoa(i)+"="+strings.Repeat("x", 200))

@@ -137,7 +137,7 @@ func TestCommandRestOfAPipelineHasItsGrace(t *testing.T) {
 	require.NoError(t, err)
 	c := commandShell(`"$EXE" & wait`)
 	c.Env = []string{"EXE=" + exe, testChildEnv + "=command-slow", commandQuickExit}
-	res, end := commandRun(t, c, timeoutpolicy.Budget{Limit: time.Second, Grace: 5 * time.Second})
+	res, end := commandReady(t, c, timeoutpolicy.Budget{Limit: 300 * time.Millisecond, Grace: 5 * time.Second})
 	require.True(t, end.Aborted)
 	assert.Equal(t, "ready\nbye\n", string(res.Stdout))
 	assert.Equal(t, "TERM", res.Signal, "the shell went at once")

@@ -328,14 +328,18 @@ func attacks() map[string]hostile {
 }
 
 func TestHostilePeerIsAnsweredOnTimeInEveryPhaseOfEveryKind(t *testing.T) {
+	resourcetest.NothingLeft(t) // of those that expire, together
 	for name, h := range attacks() {
 		t.Run(name, func(t *testing.T) {
-			sup := realWorld(t, supervisor.WithPolicy(timeoutpolicy.Fixed(patience)))
-			p, request := h.prepare(t, sup)
 			if h.want.phase != actors.NoPhase {
+				t.Parallel() // all that these do is wait
+				sup := start(t, supervisor.WithPolicy(timeoutpolicy.Fixed(patience)))
+				p, request := h.prepare(t, sup)
 				h.expires(t, sup, p, request)
 				return
 			}
+			sup := realWorld(t, supervisor.WithPolicy(timeoutpolicy.Fixed(patience)))
+			_, request := h.prepare(t, sup)
 			h.ends(t, sup, request)
 		})
 	}
@@ -343,12 +347,14 @@ func TestHostilePeerIsAnsweredOnTimeInEveryPhaseOfEveryKind(t *testing.T) {
 
 // A cancellation takes the same way, whatever the phase.
 func TestHostilePeerIsLeftAtOnceByWhoIsCancelled(t *testing.T) {
+	resourcetest.NothingLeft(t) // of all together
 	for name, h := range attacks() {
 		if h.want.phase == actors.NoPhase {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			sup := realWorld(t, supervisor.WithPolicy(timeoutpolicy.Fixed(patience)))
+			t.Parallel() // all they do is wait
+			sup := start(t, supervisor.WithPolicy(timeoutpolicy.Fixed(patience)))
 			_, request := h.prepare(t, sup)
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)

@@ -91,7 +91,7 @@ func pour(w io.Writer, n int) {
 // serveBomb sends 1 MB that decode to 1 GB.
 func serveBomb(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Encoding", "gzip")
-	z := gzip.NewWriter(w)
+	z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed)
 	defer z.Close()
 	pour(z, 1<<30)
 }

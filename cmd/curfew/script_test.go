@@ -37,6 +37,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
+			e.Setenv("GORACE", os.Getenv("GORACE"))
 			e.Setenv("PAGE", page)
 			e.Setenv("PATH", e.Getenv("PATH")+":"+tools)
 			e.Setenv("UPPER", upperAt)

@@ -110,11 +110,9 @@ func TestOrphansInTheTerminalsGroupGoToo(t *testing.T) {
 
 func TestProgressIsShownOnATerminalAndTakenAway(t *testing.T) {
 	page := startHTTP(t)
-	p := onTerminal(t, `curfew fetch -t 1.5 `+page+`/hang`)
+	p, quiet := onTerminal(t, `curfew fetch -t 1.5 `+page+`/hang`), onTerminal(t, `curfew fetch -q -t 1.5 `+page+`/hang`)
 	out := p.rest(t)
 	assert.Contains(t, out, "fetch: 1s of 1.5")
 	assert.Contains(t, out, "\x1b[Kcurfew: fetch http://")
-
-	p = onTerminal(t, `curfew fetch -q -t 1.5 `+page+`/hang`)
-	assert.Empty(t, p.rest(t))
+	assert.Empty(t, quiet.rest(t))
 }

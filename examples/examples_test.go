@@ -122,6 +122,9 @@ func TestEveryExampleTellsItsStoryAndLeavesNothing(t *testing.T) {
 	require.Len(t, built, len(examples()), "each example is run by this test")
 	for _, e := range examples() {
 		t.Run(e.name, func(t *testing.T) {
+			if e.name != "policy" { // which tells milliseconds; the others wait
+				t.Parallel()
+			}
 			if e.name == "subprocess" {
 				needs(t, "sh", "setsid")
 			}

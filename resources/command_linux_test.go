@@ -165,7 +165,7 @@ func TestCommandInTheForegroundReachesItsTree(t *testing.T) {
 
 func TestCommandForcedLeavesNobodyOfADeafTree(t *testing.T) {
 	commandNeedsSetsid(t)
-	script := `trap '' TERM; setsid sh -c 'trap "" TERM; while :; do sleep 0.02; done' & while :; do sleep 0.02; done`
+	script := `trap '' TERM; setsid sh -c 'trap "" TERM; echo ready; while :; do sleep 0.02; done' & while :; do sleep 0.02; done`
 	res, end := commandOnTime(t, commandShell(script), timeoutpolicy.Budget{Limit: 100 * time.Millisecond, Grace: 100 * time.Millisecond}, 100*time.Millisecond)
 	assert.Contains(t, end.Report.Released[0].How, " by force")
 	assert.GreaterOrEqual(t, res.Killed, 2)

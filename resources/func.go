@@ -126,10 +126,9 @@ func (f Function[T]) open(ctx context.Context, held *Held) error {
 	return nil
 }
 
-// erasedFunction is a Function as a Use.
+// erasedFunction is a Function as a Use, so that its Run is called without a detour: what is on
+// the stack of a goroutine that waits is read in every cycle of the collector.
 type erasedFunction[T any] struct{ Function[T] }
-
-func (f Function[T]) erase() Use { return erasedFunction[T]{f} }
 
 func (f erasedFunction[T]) plain() any { return f.Function }
 

@@ -52,15 +52,11 @@ func Of[T any](r Resource[T]) Use {
 	if u, ok := any(r).(Use); ok {
 		return u
 	}
-	if e, ok := any(r).(eraser); ok {
-		return e.erase()
+	if f, ok := any(r).(Function[T]); ok { // itself: what embeds one may have methods of its own
+		return erasedFunction[T]{f}
 	}
 	return erased[T]{r}
 }
-
-// eraser is a kind that erases its own result type, so that its Run is called without a
-// detour: what is on the stack of a goroutine that waits is read in every cycle of the collector.
-type eraser interface{ erase() Use }
 
 type erased[T any] struct{ Resource[T] }
 
@@ -73,23 +69,13 @@ func (e erased[T]) Run(ctx context.Context, held *Held) (any, error) {
 // something to parse has that done once. It is for those who run a Use; u is not changed,
 // and what is returned is good for one run.
 func Prepare(u Use) (Spec, Use, error) {
-	if p, ok := u.(preparer); ok {
-		if spec, run, err := p.prepare(); run != nil || err != nil {
-			return spec, run, err
+	if e, ok := u.(erased[*Response]); ok {
+		if f, ok := e.Resource.(Fetch); ok { // itself: see Of
+			return f.prepare()
 		}
 	}
 	spec, err := u.Spec()
 	return spec, u, err
-}
-
-// preparer is a Use that Prepare replaces; with a nil Use it is run itself.
-type preparer interface{ prepare() (Spec, Use, error) }
-
-func (e erased[T]) prepare() (Spec, Use, error) {
-	if p, ok := any(e.Resource).(preparer); ok {
-		return p.prepare()
-	}
-	return Spec{}, nil, nil
 }
 
 // Invalid reports input that no request can be made of. It is found before

@@ -43,17 +43,14 @@ const (
 	farOff = time.Duration(1) << 62
 )
 
-// setAlarm sets r's alarm for at; it is now. It reports whether it was set already. Called
-// with mu held.
-func (e *endpoint) setAlarm(r *request, at, now time.Time) (active bool) {
+// setAlarm sets r's alarm, or sets it anew, for when left is over; it is now. Called with mu held.
+func (e *endpoint) setAlarm(r *request, left time.Duration, now time.Time) {
 	a := &e.alarms
 	if a.start.IsZero() {
 		a.start = now
 	}
-	active = r.alarm.place > 0
-	a.due.set(r, now.Sub(a.start)+min(at.Sub(now), farOff))
+	a.due.set(r, now.Sub(a.start)+min(left, farOff))
 	e.wind(a.due[0].at)
-	return active
 }
 
 // stopAlarm takes r's alarm off, if it is set. The timer stays as it is, for the next.

@@ -29,7 +29,7 @@
 // escalate; futures, receive timeouts and bounded mailboxes are not used at all. Request
 // actors are spawned on the caller's goroutine under a gate, with a synchronous
 // dispatcher: a spawn costs no goroutine hop. Their deadline timers are an endpoint's alarms,
-// of which the earliest alone has a timer of the Go runtime's. The mailbox of a request holds a Stop back,
-// whoever sends it, until what the request held has gone, so that PostStop comes after it; a
-// session and a service have a child, the holder, that they wait for instead.
+// of which the earliest alone has a timer of the Go runtime's. The mailbox of a request holds
+// a Stop back, whoever sends it, until what the request held has gone, so that PostStop comes
+// after it; a session and a service have a child, the holder, that they wait for instead.
 package actors

@@ -88,7 +88,7 @@ func (e *endpoint) crowded(r *request) error {
 // arm starts the timers of a request that was submitted; it is now.
 func (r *request) arm(now time.Time) {
 	if !r.op.deadline.IsZero() {
-		r.ep.setAlarm(r, r.op.deadline, now)
+		r.ep.setAlarm(r, r.op.deadline.Sub(now), now)
 	}
 	if r.budget.Warn > 0 {
 		r.warn = time.AfterFunc(r.budget.Warn, func() { r.rt.emit(EventWarned, r, nil) })

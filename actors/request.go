@@ -361,7 +361,7 @@ func (r *releasing) SetAlarm(d time.Duration) (active bool) {
 	defer r.ep.mu.Unlock()
 	active = r.alarm.release && r.alarm.place > 0
 	r.alarm.release = true
-	r.ep.setAlarm((*request)(r), now.Add(d), now)
+	r.ep.setAlarm((*request)(r), d, now)
 	return active
 }
 

@@ -22,18 +22,21 @@ import (
 	"curfew.example/timeoutpolicy"
 )
 
-// limitsSeed replays one run: go test ./supervisor -run OfManyLimits -limits.seed N.
+// limitsSeed replays one run: go test ./supervisor -run NAME -limits.seed N.
 var limitsSeed = flag.Uint64("limits.seed", 0, "seed of the random limits; 0 draws one")
+
+// randomLimits is what a test draws its limits from.
+func randomLimits(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed := cmp.Or(*limitsSeed, rand.Uint64())
+	t.Logf("seed %d; replay with -limits.seed %d", seed, seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
 
 // TestEachOfManyLimitsIsKeptToTheNanosecond has requests of all lengths come and go on one
 // endpoint, whose limits share a timer: each ends at its own time, by its work or its limit.
 func TestEachOfManyLimitsIsKeptToTheNanosecond(t *testing.T) {
-	seed := *limitsSeed
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("seed %d; replay with -limits.seed %d", seed, seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := randomLimits(t)
 	length := func() time.Duration { // in steps, so that many fall together
 		return time.Duration(1+rng.IntN(50)) * []time.Duration{1, time.Microsecond, time.Millisecond, time.Second}[rng.IntN(4)]
 	}
@@ -91,12 +94,7 @@ func TestACleanupThatBlocksHoldsUpNoOtherExpiry(t *testing.T) {
 // share its timer with the limits: each takes as long, and says the same, as resources' own
 // Release of the same pieces, which has a timer to itself.
 func TestAReleaseGoesAsOneWithATimerOfItsOwn(t *testing.T) {
-	seed := *limitsSeed
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("seed %d; replay with -limits.seed %d", seed, seed)
-	rng := rand.New(rand.NewPCG(seed, 1))
+	rng := randomLimits(t)
 	bubble(t, func(t *testing.T, sup *supervisor.Supervisor) {
 		var all sync.WaitGroup
 		for range 400 {
@@ -264,8 +262,8 @@ func TestALimitBeyondAllDurationsIsNotOverWithTheNext(t *testing.T) {
 	})
 }
 
-// TestABurstOfBlockingCleanupsBeginsOnTime is the same on the real clock, beside timers of
-// the Go runtime's own that block as well.
+// TestABurstOfBlockingCleanupsBeginsOnTime has clean-ups that block on the real clock, beside
+// timers of the Go runtime's own that block as well.
 func TestABurstOfBlockingCleanupsBeginsOnTime(t *testing.T) {
 	const count, limit = 2000, 200 * time.Millisecond
 	sup, err := supervisor.Start(supervisor.WithPolicy(timeoutpolicy.Fixed(limit)))

@@ -52,6 +52,9 @@ func limitText(r *Receipt) string {
 	return fmt.Sprintf("limit %s granted by %s", round(r.Budget.Limit), r.Budget.GrantedBy)
 }
 
+// Is answers the question that is asked of every expiry, without the list that Unwrap makes.
+func (e *ExpiredError) Is(target error) bool { return target == context.DeadlineExceeded }
+
 // Unwrap returns context.DeadlineExceeded and whatever else there is.
 func (e *ExpiredError) Unwrap() []error {
 	return present(context.DeadlineExceeded, e.Cause, e.Cleanup, e.Work)
@@ -85,6 +88,9 @@ func (e *CancelledError) Error() string {
 	cleanupText(&b, r, e.Cleanup)
 	return b.String()
 }
+
+// Is answers the question that is asked of every cancellation, without the list that Unwrap makes.
+func (e *CancelledError) Is(target error) bool { return target == context.Canceled }
 
 // Unwrap returns context.Canceled and whatever else there is.
 func (e *CancelledError) Unwrap() []error {

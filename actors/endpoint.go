@@ -27,7 +27,7 @@ type endpoint struct {
 	self   *actor.PID // set before the endpoint is published
 	gate   gate
 
-	mu     sync.Mutex // guards what follows
+	mu     latch // guards what follows
 	closed bool
 	live   requestList // admitted, their slot taken
 	queue  requestList

@@ -197,6 +197,7 @@ func (e *endpoint) withdraw(r *request) bool {
 	}
 	e.queue.remove(r)
 	e.stopAlarm(r)
+	e.passOn(r)
 	return true
 }
 
@@ -207,6 +208,7 @@ func (e *endpoint) leave(r *request, remains []resources.Remains, now time.Time)
 	e.mu.Lock()
 	e.live.remove(r)
 	e.stopAlarm(r)
+	e.passOn(r)
 	e.used = now
 	if !holds {
 		e.busy--

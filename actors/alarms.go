@@ -41,6 +41,7 @@ type alarm struct {
 	place   int32  // in the heap, from 1; 0 is not in it
 	lap     uint32 // if it is the lap still when the request leaves, the next is ended; 0 is none
 	release bool   // it is its release's: the limit is over, or does not matter any more
+	unset   bool   // it was taken off when the request left: it had not gone off before
 }
 
 const (
@@ -71,9 +72,9 @@ func (e *endpoint) setAlarm(r *request, left time.Duration, now time.Time) {
 	}
 }
 
-// stopAlarm takes r's alarm off, if it is set. The timer stays as it is, for the next.
+// stopAlarm takes r's alarm off, and reports whether it was set. The timer stays as it is, for the next.
 // Called with mu held.
-func (e *endpoint) stopAlarm(r *request) { e.alarms.due.remove(r) }
+func (e *endpoint) stopAlarm(r *request) bool { return e.alarms.due.remove(r) }
 
 // wind sets the timer for at, unless it goes off before. It reads the clock itself: whoever
 // calls may have waited for the lock since, and what is late for one is late for all behind

@@ -25,11 +25,11 @@ func (h *dueHeap) set(r *request, at time.Duration) {
 	h.settle(i, dueAlarm{at, r})
 }
 
-// remove takes r's alarm out, if it is in.
-func (h *dueHeap) remove(r *request) {
+// remove takes r's alarm out, and reports whether it was in.
+func (h *dueHeap) remove(r *request) bool {
 	i := int(r.alarm.place) - 1
 	if i < 0 {
-		return
+		return false
 	}
 	r.alarm.place = 0
 	last := len(*h) - 1
@@ -42,6 +42,7 @@ func (h *dueHeap) remove(r *request) {
 	if last == 0 && cap(*h) > dueKept {
 		*h = nil
 	}
+	return true
 }
 
 // settle finds the place of a, for which there is room at i.

@@ -207,7 +207,7 @@ func (e *endpoint) leave(r *request, remains []resources.Remains, now time.Time)
 	holds := len(remains) > 0 && !r.replaced
 	e.mu.Lock()
 	e.live.remove(r)
-	e.stopAlarm(r)
+	r.alarm.unset = e.stopAlarm(r)
 	e.passOn(r)
 	e.used = now
 	if !holds {

@@ -66,6 +66,7 @@ type request struct {
 	value   any
 	work    error
 	report  *resources.Report
+	told    *Receipt // in place of report, once that has been discarded
 	final   moment
 }
 

@@ -43,7 +43,9 @@ func (r *request) result() (any, error) {
 	case Refused:
 		return nil, cause
 	case Expired:
-		return value, &ExpiredError{Receipt: r.receipt(), Cause: cause, Cleanup: cleanup, Work: notNoise(work)}
+		e := &expired{ExpiredError: ExpiredError{Cause: cause, Cleanup: cleanup, Work: notNoise(work)}}
+		e.Receipt = r.receiptIn(&e.room)
+		return value, &e.ExpiredError
 	case Cancelled:
 		return value, &CancelledError{Receipt: r.receipt(), Cause: cause, Cleanup: cleanup, Work: notNoise(work)}
 	}
@@ -69,15 +71,34 @@ func notNoise(err error) error {
 	return err
 }
 
+// receiptRoom has room for a receipt, of which most have one release.
+type receiptRoom struct {
+	receipt  Receipt
+	released [1]resources.Release
+}
+
+// expired is an ExpiredError with its receipt in one allocation.
+type expired struct {
+	ExpiredError
+	room receiptRoom
+}
+
 // receipt sums up the request as it stands.
-func (r *request) receipt() *Receipt {
+func (r *request) receipt() *Receipt { return r.receiptIn(new(receiptRoom)) }
+
+// receiptIn is receipt, in room.
+func (r *request) receiptIn(room *receiptRoom) *Receipt {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.told != nil {
+		return r.told
+	}
 	end := r.final
 	if end == 0 {
 		end = r.elapsed()
 	}
-	rec := &Receipt{
+	rec := &room.receipt
+	*rec = Receipt{
 		Kind: r.kind, Target: r.target,
 		Outcome: r.outcome, Phase: r.phase, Budget: r.budget,
 		Used:   end.since(),
@@ -87,10 +108,26 @@ func (r *request) receipt() *Receipt {
 		rec.Lateness = max(0, time.Duration(end-r.due))
 	}
 	if r.report != nil {
-		rec.Cleanup = Cleanup{Took: r.report.Took, Mechanism: mechanism(r.report.Released), Released: r.report.Released}
+		released := append(room.released[:0], r.report.Released...)
+		rec.Cleanup = Cleanup{Took: r.report.Took, Mechanism: mechanism(released), Released: released}
 		rec.Leftover = r.report.Left()
 	}
 	return rec
+}
+
+// discard gives up what the release took, when the caller has what there is to say of it: only
+// the receipt of an expiry is read after that.
+func (r *request) discard(err error) {
+	if r.early || !r.alarm.unset {
+		return
+	}
+	r.mu.Lock()
+	if e, ok := err.(*ExpiredError); ok {
+		r.told = e.Receipt
+	}
+	r.report = nil
+	r.mu.Unlock()
+	r.keeper.Discard()
 }
 
 // phases says where the time went. Called with mu held.

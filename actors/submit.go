@@ -30,6 +30,7 @@ func (rt *Runtime) Do(ctx context.Context, use resources.Use, opts Options) (any
 		*opts.Receipt = *r.receipt()
 		opts.Receipt.Error = errText(err)
 	}
+	r.discard(err)
 	return value, err
 }
 

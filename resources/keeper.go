@@ -137,10 +137,26 @@ func (k *Keeper) TimeOver() {
 	l.note(l.timeOver)
 }
 
+// Discard says that the report of the release is not read any more, and that no call of
+// TimeOver is on its way: what the release took is there for another then.
+func (k *Keeper) Discard() {
+	k.held.mu.Lock()
+	l := k.ladder
+	k.held.mu.Unlock()
+	if l == nil || !l.abandon() {
+		return
+	}
+	k.held.mu.Lock()
+	k.ladder = nil
+	k.held.mu.Unlock()
+	ladders.Put(l)
+}
+
 func (k *Keeper) newLadder(grace, force time.Duration, owner Owner) *ladder {
-	l := &ladder{held: &k.held, start: time.Now(), patience: max(force, 0), owner: owner}
+	l := ladders.Get().(*ladder)
 	l.mu.Lock() // until the alarm is set
 	defer l.mu.Unlock()
+	l.held, l.start, l.patience, l.owner, l.climber = &k.held, time.Now(), max(force, 0), owner, true
 	k.start(l)
 	owner.SetAlarm(max(grace, 0))
 	return l

@@ -18,6 +18,7 @@ type ladder struct {
 	owner    Owner
 
 	mu      sync.Mutex // guards what follows
+	climber bool       // a goroutine climbs
 	asked   int32      // rungs whose Close has been called
 	calls   int32      // under way
 	stale   int32      // calls of TimeOver that were on their way when the alarm was set anew
@@ -95,6 +96,22 @@ func (l *ladder) timeOver() {
 	}
 }
 
+// ladders has those that nobody comes back to.
+var ladders = sync.Pool{New: func() any { return new(ladder) }}
+
+// abandon makes l as new and reports true, if nobody will come back to it: all has gone, when
+// it was asked to. Most that begin end so.
+func (l *ladder) abandon() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.over || l.climber || l.forcing || l.late || l.calls > 0 || !l.runner.back || len(l.summary.Remains) > 0 || len(l.rungs) > len(l.few) {
+		return false
+	}
+	l.held, l.owner, l.asked, l.over = nil, nil, 0, false
+	l.runner, l.rungs, l.few, l.summary, l.released = attempt{}, nil, [1]rung{}, Report{}, [1]Release{}
+	return true
+}
+
 // advance forces what failed, and reports when there is nothing left to wait for. Called
 // with mu held.
 func (l *ladder) advance() *Report {
@@ -141,7 +158,7 @@ func (l *ladder) climb() {
 		l.try(r.close, &r.asked)
 	}
 	through = true
-	l.note(func() {})
+	l.note(func() { l.climber = false })
 }
 
 // next returns the rung to ask now; nil when there is none, or it is not asked one by one

@@ -3,6 +3,8 @@ package actors_test
 import (
 	"context"
 	"errors"
+	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -14,6 +16,7 @@ import (
 
 	"curfew.example/actors"
 	"curfew.example/resources"
+	"curfew.example/timeoutpolicy"
 )
 
 // Whoever sets an alarm has read the clock before it has the lock, which it may have to wait
@@ -27,6 +30,127 @@ func TestAnAlarmThatIsSetLateGoesOffOnTime(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		assert.True(t, over())
+	})
+}
+
+// TestWhatIsDueIsTakenByTheTimerWhereNobodyElseDoes has no follower, and of those that are ended
+// none leaves: the timer takes one after another, no sooner after the last than the pause.
+func TestWhatIsDueIsTakenByTheTimerWhereNobodyElseDoes(t *testing.T) {
+	const us = time.Microsecond
+	for name, limits := range map[string][]time.Duration{
+		"due together":          {time.Second, time.Second, time.Second},
+		"due during the pause":  {time.Second, time.Second + 10*us, time.Second + 10*us},
+		"due one after another": {time.Second, time.Second + 20*us, time.Second + 70*us},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ended, _ := actors.NewHeldUp().Set(false, limits...)
+				time.Sleep(time.Minute)
+				assert.ElementsMatch(t, []time.Duration{time.Second, time.Second + 50*us, time.Second + 100*us}, ended())
+			})
+		})
+	}
+}
+
+func TestARequestThatLeavesHasTheNextOneEndedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended, _ := actors.NewHeldUp().Set(true, time.Second, time.Second, time.Second)
+		time.Sleep(time.Minute)
+		assert.Equal(t, []time.Duration{time.Second, time.Second, time.Second}, ended())
+	})
+}
+
+// TestAChainThatWasHeldUpIsNotCarriedOnBesideTheNext has the first of two, of which the timer
+// has begun one after the other, go on when it is late for that.
+func TestAChainThatWasHeldUpIsNotCarriedOnBesideTheNext(t *testing.T) {
+	const us = time.Microsecond
+	synctest.Test(t, func(t *testing.T) {
+		ended, leave := actors.NewHeldUp().Set(false, time.Second, time.Second+1, time.Second+2, time.Second+3)
+		time.Sleep(time.Second + 60*us)
+		leave(0)
+		leave(1)
+		leave(1)
+		time.Sleep(time.Minute)
+		assert.Equal(t, []time.Duration{time.Second, time.Second + 50*us, time.Second + 60*us, time.Second + 110*us}, ended())
+	})
+}
+
+// TestWhatIsVeryLateIsEndedAllAtOnce has alarms set when they have long been due.
+func TestWhatIsVeryLateIsEndedAllAtOnce(t *testing.T) {
+	const ms, us = time.Millisecond, time.Microsecond
+	synctest.Test(t, func(t *testing.T) {
+		h := actors.NewHeldUp()
+		time.Sleep(11 * ms)
+		ended, leave := h.Set(false, 0, ms/2, ms, 2*ms)
+		synctest.Wait()
+		leave(2) // it carries on nothing: the first does
+		time.Sleep(time.Minute)
+		assert.Equal(t, []time.Duration{11 * ms, 11 * ms, 11 * ms, 11*ms + 50*us}, ended(), "the last is late by 9 ms")
+	})
+}
+
+// TestTheFollowerWaitsWhileEachProcessorHasAChainThatGoesOn gives it its turns by hand.
+func TestTheFollowerWaitsWhileEachProcessorHasAChainThatGoesOn(t *testing.T) {
+	procs := runtime.GOMAXPROCS(0)
+	for _, more := range []int{0, 1} {
+		synctest.Test(t, func(t *testing.T) {
+			h := actors.NewHeldUp()
+			turn := func(waits bool, chains int) {
+				gotWaits, gotChains := h.Follow()
+				assert.Equal(t, waits, gotWaits)
+				assert.Equal(t, chains, gotChains)
+			}
+			h.Set(false, slices.Repeat([]time.Duration{time.Second}, procs+more)...)
+			time.Sleep(time.Second)
+			synctest.Wait() // the timer has taken one
+			for chains := 1; chains < procs; chains++ {
+				turn(false, chains) // a processor has none
+				h.CarryOn()
+			}
+			if more == 0 {
+				turn(false, procs) // nothing is due
+				return
+			}
+			turn(true, procs)
+			turn(false, 0) // none has gone on: they are given up
+			time.Sleep(time.Minute)
+		})
+	}
+}
+
+// TestThoseWhoCarryOnAreCountedOutAgain has many end together and one after another, in the
+// queue and at work, by their limit, then their grace, some held up by a clean-up that blocks.
+// Counted too often they would stand for processors that nobody uses.
+func TestThoseWhoCarryOnAreCountedOutAgain(t *testing.T) {
+	inSystem(t, func(t *testing.T, system *actor.ActorSystem) {
+		rt, err := actors.Start(system.Root, actors.Config{Limits: actors.Limits{AtOnce: 200, Waiting: 1000, Leftovers: 1000}})
+		require.NoError(t, err)
+		for round := range 10 {
+			var all sync.WaitGroup
+			for i := range 300 {
+				all.Go(func() {
+					_, _ = rt.Do(t.Context(), resources.Of(endsBadly{}), actors.Options{
+						Within: time.Second / 2, Grace: []time.Duration{timeoutpolicy.None, time.Second / 2, time.Minute}[(i+round)%3],
+					})
+				})
+			}
+			all.Wait()
+			synctest.Wait()
+			require.Zero(t, rt.CarryingOn())
+		}
+		require.NoError(t, rt.Close(0))
+	})
+}
+
+func TestAnAlarmBehindOthersThatAreDueLeavesTheTimerItsPause(t *testing.T) {
+	const us = time.Microsecond
+	synctest.Test(t, func(t *testing.T) {
+		h := actors.NewHeldUp()
+		h.Set(false, time.Second, time.Second)
+		time.Sleep(time.Second + 10*us)
+		h.Set(false, time.Second+5*us)
+		assert.Equal(t, time.Second+50*us, h.Timer())
+		time.Sleep(time.Minute)
 	})
 }
 

@@ -23,6 +23,16 @@ func (rt *Runtime) Alarms() (n int) {
 	return n
 }
 
+// CarryingOn counts the requests that carry on a chain of alarms.
+func (rt *Runtime) CarryingOn() (n int) {
+	for _, e := range rt.allEndpoints() {
+		e.mu.Lock()
+		n += e.alarms.under
+		e.mu.Unlock()
+	}
+	return n
+}
+
 // SetAlarm sets the alarm of a request for when limit is over, by a clock that was read as
 // long ago as heldUp. It returns a function that tells whether it has gone off.
 func SetAlarm(limit, heldUp time.Duration) (over func() bool) {
@@ -38,4 +48,69 @@ func SetAlarm(limit, heldUp time.Duration) (over func() bool) {
 		defer r.mu.Unlock()
 		return r.outcome == Expired
 	}
+}
+
+// HeldUp is an endpoint whose follower never has its turn. All that is set was submitted when
+// it was made.
+type HeldUp struct {
+	e     *endpoint
+	start time.Time
+}
+
+// NewHeldUp makes one for tests.
+func NewHeldUp() *HeldUp {
+	h := &HeldUp{&endpoint{rt: &Runtime{}}, time.Now()}
+	h.e.alarms.followed = true
+	return h
+}
+
+// Set sets the alarms of requests for when these limits are over. Those that wait leave when
+// they are ended; the others, which are at work, stay until leave is called. ended says after
+// how long each was.
+func (h *HeldUp) Set(wait bool, limits ...time.Duration) (ended func() []time.Duration, leave func(i int)) {
+	all := make([]*request, len(limits))
+	h.e.mu.Lock()
+	defer h.e.mu.Unlock()
+	for i, limit := range limits {
+		r := &request{rt: h.e.rt, ep: h.e, submitted: h.start}
+		r.op.caller, r.op.deadline = context.Background(), h.start.Add(limit)
+		if wait {
+			h.e.queue.insert(r)
+		}
+		r.arm(h.start)
+		all[i] = r
+	}
+	ended = func() (after []time.Duration) {
+		for _, r := range all {
+			r.mu.Lock()
+			after = append(after, max(0, r.ended.since()))
+			r.mu.Unlock()
+		}
+		return after
+	}
+	return ended, func(i int) {
+		h.e.mu.Lock()
+		defer h.e.mu.Unlock()
+		h.e.passOn(all[i])
+	}
+}
+
+// Timer says when the timer goes off, since the first alarm was set.
+func (h *HeldUp) Timer() time.Duration {
+	h.e.mu.Lock()
+	defer h.e.mu.Unlock()
+	return h.e.alarms.at
+}
+
+// CarryOn ends what is due first.
+func (h *HeldUp) CarryOn() { h.e.carryOn() }
+
+// Follow is a turn of the follower. It reports whether that was to wait for the next, and how
+// many chains there are.
+func (h *HeldUp) Follow() (waits bool, chains int) {
+	waits = h.e.waits()
+	h.e.mu.Lock()
+	defer h.e.mu.Unlock()
+	h.e.alarms.followed = true
+	return waits, h.e.alarms.under
 }

@@ -186,6 +186,34 @@ func TestARequestThatHasEndedHasNoAlarm(t *testing.T) {
 	})
 }
 
+// TestAnAlarmThatComesAfterTheAnswerFindsItsRelease has the alarm of a release taken as its only
+// Close returns: its call comes when the caller has the answer and another release is under way.
+func TestAnAlarmThatComesAfterTheAnswerFindsItsRelease(t *testing.T) {
+	inSystem(t, func(t *testing.T, system *actor.ActorSystem) {
+		rt, err := actors.Start(system.Root, actors.Config{})
+		require.NoError(t, err)
+		do := func(closes func()) {
+			_, err := rt.Do(t.Context(), resources.Of(holds{closes}), actors.Options{Within: time.Hour})
+			assert.NoError(t, err)
+		}
+		var timeOver func()
+		do(func() { timeOver = rt.TakeAlarms() })
+		do(func() { timeOver() })
+		require.NoError(t, rt.Close(0))
+	})
+}
+
+// holds succeeds, and what it holds goes with closes.
+type holds struct{ closes func() }
+
+// Spec implements resources.Resource.
+func (holds) Spec() (resources.Spec, error) { return endsBadly{}.Spec() }
+
+// Run implements resources.Resource.
+func (h holds) Run(_ context.Context, held *resources.Held) (int, error) {
+	return 1, held.Keep(&resources.Piece{What: "piece", Close: func() error { h.closes(); return nil }})
+}
+
 var errBadly = errors.New("badly")
 
 // endsBadly fails after a second, and what it holds then takes another to go.

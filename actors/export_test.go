@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -31,6 +32,27 @@ func (rt *Runtime) CarryingOn() (n int) {
 		e.mu.Unlock()
 	}
 	return n
+}
+
+// TakeAlarms takes the alarms of all releases, as if their time were over, and returns the call
+// that they make then.
+func (rt *Runtime) TakeAlarms() (timeOver func()) {
+	var taken []*request
+	for _, e := range rt.allEndpoints() {
+		e.mu.Lock()
+		for _, a := range slices.Clone(e.alarms.due) {
+			if a.request.alarm.release {
+				e.stopAlarm(a.request)
+				taken = append(taken, a.request)
+			}
+		}
+		e.mu.Unlock()
+	}
+	return func() {
+		for _, r := range taken {
+			r.keeper.TimeOver()
+		}
+	}
 }
 
 // SetAlarm sets the alarm of a request for when limit is over, by a clock that was read as

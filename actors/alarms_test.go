@@ -60,6 +60,18 @@ func TestARequestThatLeavesHasTheNextOneEndedAtOnce(t *testing.T) {
 	})
 }
 
+// TestARequestThatIsTurnedAwayWhenItsAlarmWasTakenCarriesOnNoLonger has the breaker be quicker
+// than the limit that has taken the alarm. It does not leave by its limit then.
+func TestARequestThatIsTurnedAwayWhenItsAlarmWasTakenCarriesOnNoLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := actors.NewHeldUp()
+		time.Sleep(time.Second)
+		h.SetUnheard(time.Second)
+		h.Refuse()
+		assert.Zero(t, h.Chains())
+	})
+}
+
 // TestAChainThatWasHeldUpIsNotCarriedOnBesideTheNext has the first of two, of which the timer
 // has begun one after the other, go on when it is late for that.
 func TestAChainThatWasHeldUpIsNotCarriedOnBesideTheNext(t *testing.T) {

@@ -142,6 +142,7 @@ func (e *endpoint) promote(now time.Time) (t turn) {
 		e.queue.remove(next)
 		if err := e.valve.allow(next); err != nil {
 			e.stopAlarm(next)
+			e.passOn(next) // its alarm may have been taken since now
 			next.turnAway(err)
 			t.refused = append(t.refused, next)
 			continue

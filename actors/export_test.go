@@ -136,3 +136,31 @@ func (h *HeldUp) Follow() (waits bool, chains int) {
 	h.e.alarms.followed = true
 	return waits, h.e.alarms.under
 }
+
+// SetUnheard is Set for one that waits, while the timer's call is on its way.
+func (h *HeldUp) SetUnheard(limit time.Duration) {
+	h.e.alarms.set = true
+	h.Set(true, limit)
+}
+
+// Refuse has the breaker turn away all that wait, by a clock that was read when h was made,
+// as soon as the alarm of the first that is due has been taken.
+func (h *HeldUp) Refuse() {
+	e := h.e
+	e.alarmed()
+	e.takeAlarm(false)
+	e.mu.Lock()
+	e.limits.AtOnce, e.valve = 1, newValve(Limits{Breaker: &Breaker{Failures: 1}})
+	report, _ := e.valve.breaker.Allow()
+	report(context.DeadlineExceeded)
+	t := e.promote(h.start)
+	e.mu.Unlock()
+	t.take(h.start)
+}
+
+// Chains counts the requests that carry one on.
+func (h *HeldUp) Chains() int {
+	h.e.mu.Lock()
+	defer h.e.mu.Unlock()
+	return h.e.alarms.under
+}

@@ -104,7 +104,7 @@ var ladders = sync.Pool{New: func() any { return new(ladder) }}
 func (l *ladder) abandon() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.over || l.climber || l.forcing || l.late || l.calls > 0 || !l.runner.back || len(l.summary.Remains) > 0 || len(l.rungs) > len(l.few) {
+	if !l.over || l.climber || l.forcing { // without force it is over when all calls are back, the runner too
 		return false
 	}
 	l.held, l.owner, l.asked, l.over = nil, nil, 0, false

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -156,7 +157,7 @@ func (rt *Runtime) refuse(r *request, opts *Options, err error) {
 	if r.outcome == Undecided {
 		r.decide(Refused, r.moment(r.submitted))
 	}
-	r.final = r.elapsed()
+	r.final = cmp.Or(r.final, r.elapsed())
 	r.mu.Unlock()
 	if opts.Receipt != nil {
 		*opts.Receipt = *r.receipt()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"curfew.example/resources"
 	"curfew.example/supervisor"
@@ -78,4 +79,19 @@ func TestToAskWhetherARequestExpiredOrWasCancelledMakesNoGarbage(t *testing.T) {
 		assert.ErrorIs(t, err, errWork)
 		assert.NotErrorIs(t, err, context.Cause(t.Context()))
 	}
+}
+
+func TestTheReceiptsOfWhatWasCancelledBeforeItBeganAgree(t *testing.T) {
+	sup, err := supervisor.Start()
+	require.NoError(t, err)
+	defer func() { _ = sup.Close() }()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var got supervisor.Receipt
+	_, err = supervisor.Do(ctx, sup, obedient(0), supervisor.Within(time.Second), supervisor.WithReceipt(&got))
+	cancelled, ok := errors.AsType[*supervisor.Cancelled](err)
+	require.True(t, ok)
+	want := *cancelled.Receipt
+	want.Error = got.Error
+	assert.Equal(t, want, got)
 }

@@ -38,10 +38,8 @@ type alarms struct {
 
 // alarm is a request's.
 type alarm struct {
-	place   int32  // in the heap, from 1; 0 is not in it
-	lap     uint32 // if it is the lap still when the request leaves, the next is ended; 0 is none
-	release bool   // it is its release's: the limit is over, or does not matter any more
-	unset   bool   // it was taken off when the request left: it had not gone off before
+	place int32  // in the heap, from 1; 0 is not in it
+	lap   uint32 // if it is the lap still when the request leaves, the next is ended; 0 is none
 }
 
 const (
@@ -178,7 +176,7 @@ func (e *endpoint) takeAlarm(more bool) (r *request, release bool) {
 	if len(a.due) > 0 {
 		e.setNext(now)
 	}
-	return r, r.alarm.release
+	return r, r.alarmReleases
 }
 
 // setNext has the timer set for the alarm that is first now; where it is due already there

@@ -208,7 +208,7 @@ func (e *endpoint) leave(r *request, remains []resources.Remains, now time.Time)
 	holds := len(remains) > 0 && !r.replaced
 	e.mu.Lock()
 	e.live.remove(r)
-	r.alarm.unset = e.stopAlarm(r)
+	r.alarmUnset = e.stopAlarm(r)
 	e.passOn(r)
 	e.used = now
 	if !holds {

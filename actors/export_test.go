@@ -4,12 +4,16 @@ import (
 	"context"
 	"slices"
 	"time"
+	"unsafe"
 
 	"github.com/asynkron/protoactor-go/actor"
 )
 
 // NewMailbox makes a mailbox for tests.
 func NewMailbox() actor.Mailbox { return &mailbox{} }
+
+// RequestSize is what a request takes, in bytes.
+const RequestSize = unsafe.Sizeof(request{})
 
 // Synchronous is the dispatcher of request actors.
 type Synchronous = synchronous
@@ -41,7 +45,7 @@ func (rt *Runtime) TakeAlarms() (timeOver func()) {
 	for _, e := range rt.allEndpoints() {
 		e.mu.Lock()
 		for _, a := range slices.Clone(e.alarms.due) {
-			if a.request.alarm.release {
+			if a.request.alarmReleases {
 				e.stopAlarm(a.request)
 				taken = append(taken, a.request)
 			}

@@ -42,6 +42,9 @@ type request struct {
 	early     bool // answered at the deadline, before the clean-up
 	replaced  bool // as in Options
 
+	alarmReleases bool // the alarm is the release's: the limit is over, or does not matter any more
+	alarmUnset    bool // it was taken off when the request left: it had not gone off before
+
 	submitted time.Time
 	begun     moment // written before Started, read after
 
@@ -360,8 +363,8 @@ func (r *releasing) SetAlarm(d time.Duration) (active bool) {
 	now := time.Now()
 	r.ep.mu.Lock()
 	defer r.ep.mu.Unlock()
-	active = r.alarm.release && r.alarm.place > 0
-	r.alarm.release = true
+	active = r.alarmReleases && r.alarm.place > 0
+	r.alarmReleases = true
 	r.ep.setAlarm((*request)(r), d, now)
 	return active
 }

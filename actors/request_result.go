@@ -118,7 +118,7 @@ func (r *request) receiptIn(room *receiptRoom) *Receipt {
 // discard gives up what the release took, when the caller has what there is to say of it: only
 // the receipt of an expiry is read after that.
 func (r *request) discard(err error) {
-	if r.early || !r.alarm.unset {
+	if r.early || !r.alarmUnset {
 		return
 	}
 	r.mu.Lock()

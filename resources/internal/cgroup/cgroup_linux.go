@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -176,7 +175,7 @@ type Group struct {
 
 func (g *Group) file(name string) string { return filepath.Join(g.Dir, name) }
 
-// Open returns a descriptor of the directory, for CLONE_INTO_CGROUP.
+// Open returns a descriptor of the directory, for CLONE_INTO_CGROUP. The caller closes it.
 func (g *Group) Open() (*os.File, error) {
 	fd, err := open(g.Dir, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
@@ -188,37 +187,11 @@ func (g *Group) Open() (*os.File, error) {
 // open is os.Open without asking whether the poller could watch the file: a third of the
 // system calls. A command opens five.
 func open(path string, flags int) (fd int, err error) {
-	for {
-		fd, err = unix.Open(path, flags|unix.O_CLOEXEC, 0)
-		if err == nil {
-			return fd, nil
-		}
-		if err != unix.EINTR {
-			return -1, &os.PathError{Op: "open", Path: path, Err: err}
-		}
-	}
-}
-
-// read reads a file of the cgroup whole.
-func (g *Group) read(name string) ([]byte, error) {
-	fd, err := open(g.file(name), unix.O_RDONLY)
+	fd, err = unix.Open(path, flags|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return -1, &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	defer unix.Close(fd)
-	raw := make([]byte, 0, 512)
-	for {
-		n, err := unix.Read(fd, raw[len(raw):cap(raw)])
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return nil, &os.PathError{Op: "read", Path: g.file(name), Err: err}
-		case n == 0:
-			return raw, nil
-		default:
-			raw = slices.Grow(raw[:len(raw)+n], 512)
-		}
-	}
+	return fd, nil
 }
 
 // Kill kills all processes of the cgroup and of those below it, also those that fork at
@@ -229,17 +202,14 @@ func (g *Group) Kill() error {
 		return err
 	}
 	defer unix.Close(fd)
-	for {
-		if _, err = unix.Write(fd, []byte("1")); err != unix.EINTR {
-			return err
-		}
-	}
+	_, err = unix.Write(fd, []byte("1"))
+	return err
 }
 
 // Populated reports whether there are processes in it, or below it. Those that have ended
 // and have not been waited for do not count.
 func (g *Group) Populated() bool {
-	raw, err := g.read("cgroup.events")
+	raw, err := proctree.ReadFile(g.file("cgroup.events"))
 	if err != nil {
 		// Removed already; otherwise nobody is believed dead.
 		return !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ENODEV)
@@ -249,7 +219,7 @@ func (g *Group) Populated() bool {
 
 // Members lists the processes in it.
 func (g *Group) Members() []int {
-	raw, err := g.read("cgroup.procs")
+	raw, err := proctree.ReadFile(g.file("cgroup.procs"))
 	if err != nil {
 		return nil
 	}

@@ -37,7 +37,7 @@ var errBadStat = errors.New("unreadable process status")
 
 // ReadStat reads /proc/PID/stat; proc_pid_stat(5) numbers its fields from 1.
 func ReadStat(pid int) (Stat, error) {
-	raw, err := readProc("/proc/" + strconv.Itoa(pid) + "/stat")
+	raw, err := ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return Stat{}, err
 	}
@@ -60,9 +60,10 @@ func ReadStat(pid int) (Stat, error) {
 	return st, errors.Join(errs[:]...)
 }
 
-// readProc reads a file of /proc whole. It takes half the system calls of os.ReadFile, which
-// asks for the size first, and whether the poller could watch it.
-func readProc(path string) ([]byte, error) {
+// ReadFile reads a file of /proc, or another that the kernel makes up, whole. It takes half the
+// system calls of os.ReadFile, which asks for the size first, and whether the poller could watch
+// it. The error is a syscall.Errno.
+func ReadFile(path string) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -79,11 +80,7 @@ func readProc(path string) ([]byte, error) {
 		case n == 0:
 			return raw, nil
 		}
-		raw = raw[:len(raw)+n]
-		if raw[len(raw)-1] == '\n' && len(raw) < cap(raw) {
-			return raw, nil // the end of the line is that of the file
-		}
-		raw = slices.Grow(raw, 512)
+		raw = slices.Grow(raw[:len(raw)+n], 512)
 	}
 }
 
@@ -107,7 +104,7 @@ func Children(pid int) []int {
 	}
 	var pids []int
 	for _, t := range threads {
-		list, err := readProc(dir + "/" + t.Name() + "/children")
+		list, err := ReadFile(dir + "/" + t.Name() + "/children")
 		if errors.Is(err, os.ErrNotExist) && t.Name() == strconv.Itoa(pid) {
 			return childrenByParent(pid)
 		}

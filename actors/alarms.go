@@ -30,8 +30,8 @@ type alarms struct {
 	lap   uint32        // a new one begins when all chains are held up: they end then
 	under int           // requests under way that carry on a chain of this lap
 
-	next     func() // carryOn
-	follower func() // follow
+	next     func() // carryOn; made once: it is started with the lock held, under which nothing is allocated
+	follower func() // follow, likewise
 	followed bool   // there is a follower
 	seen     int    // rung at its last turn
 }
@@ -70,9 +70,14 @@ func (e *endpoint) setAlarm(r *request, left time.Duration, now time.Time) {
 	}
 }
 
-// stopAlarm takes r's alarm off, and reports whether it was set. The timer stays as it is, for the next.
-// Called with mu held.
-func (e *endpoint) stopAlarm(r *request) bool { return e.alarms.due.remove(r) }
+// stopAlarm is called when r leaves: it takes its alarm off, and reports whether it was set. The
+// timer stays as it is, for the next. If the alarm was taken before, the next one is ended that
+// is due. Called with mu held.
+func (e *endpoint) stopAlarm(r *request) (active bool) {
+	active = e.alarms.due.remove(r)
+	e.passOn(r)
+	return active
+}
 
 // wind sets the timer for at, unless it goes off before. It reads the clock itself: whoever
 // calls may have waited for the lock since, and what is late for one is late for all behind
@@ -194,7 +199,8 @@ func (e *endpoint) setNext(now time.Duration) {
 	e.wind(next)
 }
 
-// passOn is called when r leaves: it has the next one ended that is due. Called with mu held.
+// passOn has the next one ended that is due, if r, which leaves, carries on a chain. Called with
+// mu held.
 func (e *endpoint) passOn(r *request) {
 	a := &e.alarms
 	if r.alarm.lap == 0 || r.alarm.lap != a.lap {

@@ -23,13 +23,15 @@ import (
 // for.
 func TestAnAlarmThatIsSetLateGoesOffOnTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		over := actors.SetAlarm(3*time.Second, time.Second)
+		h := actors.NewHeldUp()
+		time.Sleep(time.Second)
+		over, _ := h.Set(false, 3*time.Second)
 		time.Sleep(2*time.Second - 1)
 		synctest.Wait()
-		assert.False(t, over())
+		assert.Equal(t, []time.Duration{0}, over())
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
-		assert.True(t, over())
+		assert.Equal(t, []time.Duration{3 * time.Second}, over())
 	})
 }
 
@@ -68,6 +70,22 @@ func TestARequestThatIsTurnedAwayWhenItsAlarmWasTakenCarriesOnNoLonger(t *testin
 		time.Sleep(time.Second)
 		h.SetUnheard(time.Second)
 		h.Refuse()
+		assert.Zero(t, h.Chains())
+	})
+}
+
+func TestARequestWhoseAlarmIsTakenTwiceCarriesOnOneChain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := actors.NewHeldUp()
+		_, leave := h.Set(false, time.Second, time.Second)
+		time.Sleep(time.Second)
+		synctest.Wait() // the timer has taken one
+		h.CarryOn()
+		h.Again()
+		h.CarryOn()
+		assert.Equal(t, 2, h.Chains())
+		leave(0)
+		leave(1)
 		assert.Zero(t, h.Chains())
 	})
 }

@@ -142,7 +142,6 @@ func (e *endpoint) promote(now time.Time) (t turn) {
 		e.queue.remove(next)
 		if err := e.valve.allow(next); err != nil {
 			e.stopAlarm(next)
-			e.passOn(next) // its alarm may have been taken since now
 			next.turnAway(err)
 			t.refused = append(t.refused, next)
 			continue
@@ -198,7 +197,6 @@ func (e *endpoint) withdraw(r *request) bool {
 	}
 	e.queue.remove(r)
 	e.stopAlarm(r)
-	e.passOn(r)
 	return true
 }
 
@@ -209,7 +207,6 @@ func (e *endpoint) leave(r *request, remains []resources.Remains, now time.Time)
 	e.mu.Lock()
 	e.live.remove(r)
 	r.alarmUnset = e.stopAlarm(r)
-	e.passOn(r)
 	e.used = now
 	if !holds {
 		e.busy--

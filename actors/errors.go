@@ -52,7 +52,8 @@ func limitText(r *Receipt) string {
 	return fmt.Sprintf("limit %s granted by %s", round(r.Budget.Limit), r.Budget.GrantedBy)
 }
 
-// Is answers the question that is asked of every expiry, without the list that Unwrap makes.
+// Is reports whether target is context.DeadlineExceeded: errors.Is, which is asked that of every
+// expiry, asks it before Unwrap, which makes a list.
 func (e *ExpiredError) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // Unwrap returns context.DeadlineExceeded and whatever else there is.
@@ -89,7 +90,7 @@ func (e *CancelledError) Error() string {
 	return b.String()
 }
 
-// Is answers the question that is asked of every cancellation, without the list that Unwrap makes.
+// Is reports whether target is context.Canceled, as ExpiredError's does for its own.
 func (e *CancelledError) Is(target error) bool { return target == context.Canceled }
 
 // Unwrap returns context.Canceled and whatever else there is.

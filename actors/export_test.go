@@ -18,23 +18,24 @@ const RequestSize = unsafe.Sizeof(request{})
 // Synchronous is the dispatcher of request actors.
 type Synchronous = synchronous
 
-// Alarms counts the requests whose alarms are set.
-func (rt *Runtime) Alarms() (n int) {
+// each calls f for each endpoint, under its lock.
+func (rt *Runtime) each(f func(*endpoint)) {
 	for _, e := range rt.allEndpoints() {
 		e.mu.Lock()
-		n += len(e.alarms.due)
+		f(e)
 		e.mu.Unlock()
 	}
+}
+
+// Alarms counts the requests whose alarms are set.
+func (rt *Runtime) Alarms() (n int) {
+	rt.each(func(e *endpoint) { n += len(e.alarms.due) })
 	return n
 }
 
 // CarryingOn counts the requests that carry on a chain of alarms.
 func (rt *Runtime) CarryingOn() (n int) {
-	for _, e := range rt.allEndpoints() {
-		e.mu.Lock()
-		n += e.alarms.under
-		e.mu.Unlock()
-	}
+	rt.each(func(e *endpoint) { n += e.alarms.under })
 	return n
 }
 
@@ -42,37 +43,18 @@ func (rt *Runtime) CarryingOn() (n int) {
 // that they make then.
 func (rt *Runtime) TakeAlarms() (timeOver func()) {
 	var taken []*request
-	for _, e := range rt.allEndpoints() {
-		e.mu.Lock()
+	rt.each(func(e *endpoint) {
 		for _, a := range slices.Clone(e.alarms.due) {
 			if a.request.alarmReleases {
-				e.stopAlarm(a.request)
+				e.alarms.due.remove(a.request)
 				taken = append(taken, a.request)
 			}
 		}
-		e.mu.Unlock()
-	}
+	})
 	return func() {
 		for _, r := range taken {
 			r.keeper.TimeOver()
 		}
-	}
-}
-
-// SetAlarm sets the alarm of a request for when limit is over, by a clock that was read as
-// long ago as heldUp. It returns a function that tells whether it has gone off.
-func SetAlarm(limit, heldUp time.Duration) (over func() bool) {
-	e := &endpoint{}
-	r := &request{ep: e, submitted: time.Now()}
-	r.op.caller, r.op.deadline = context.Background(), r.submitted.Add(limit)
-	time.Sleep(heldUp)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	r.arm(r.submitted)
-	return func() bool {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return r.outcome == Expired
 	}
 }
 
@@ -81,11 +63,12 @@ func SetAlarm(limit, heldUp time.Duration) (over func() bool) {
 type HeldUp struct {
 	e     *endpoint
 	start time.Time
+	last  *request
 }
 
 // NewHeldUp makes one for tests.
 func NewHeldUp() *HeldUp {
-	h := &HeldUp{&endpoint{rt: &Runtime{}}, time.Now()}
+	h := &HeldUp{e: &endpoint{rt: &Runtime{}}, start: time.Now()}
 	h.e.alarms.followed = true
 	return h
 }
@@ -106,6 +89,7 @@ func (h *HeldUp) Set(wait bool, limits ...time.Duration) (ended func() []time.Du
 		r.arm(h.start)
 		all[i] = r
 	}
+	h.last = all[len(all)-1]
 	ended = func() (after []time.Duration) {
 		for _, r := range all {
 			r.mu.Lock()
@@ -117,8 +101,15 @@ func (h *HeldUp) Set(wait bool, limits ...time.Duration) (ended func() []time.Du
 	return ended, func(i int) {
 		h.e.mu.Lock()
 		defer h.e.mu.Unlock()
-		h.e.passOn(all[i])
+		h.e.stopAlarm(all[i])
 	}
+}
+
+// Again sets the alarm of the last that was set anew, to be due now, as a release does.
+func (h *HeldUp) Again() {
+	h.e.mu.Lock()
+	defer h.e.mu.Unlock()
+	h.e.setAlarm(h.last, 0, time.Now())
 }
 
 // Timer says when the timer goes off, since the first alarm was set.

@@ -138,7 +138,9 @@ func (k *Keeper) TimeOver() {
 }
 
 // Discard says that the report of the release is not read any more, and that no call of
-// TimeOver is on its way: what the release took is there for another then.
+// TimeOver is on its way: what the release took is there for another then. It is for the one
+// goroutine that has the keeper to itself after Owner.Released. Without a release, or where
+// something of it is still out, it does nothing.
 func (k *Keeper) Discard() {
 	k.held.mu.Lock()
 	l := k.ladder

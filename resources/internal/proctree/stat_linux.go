@@ -60,27 +60,30 @@ func ReadStat(pid int) (Stat, error) {
 	return st, errors.Join(errs[:]...)
 }
 
-// ReadFile reads a file of /proc, or another that the kernel makes up, whole. It takes half the
-// system calls of os.ReadFile, which asks for the size first, and whether the poller could watch
-// it. The error is a syscall.Errno.
+// ReadFile reads a file of /proc, or another that the kernel makes up of records shorter than
+// 3 kB, whole. It takes half the system calls of os.ReadFile, which asks for the size first,
+// whether the poller could watch it, and for more than there is. The error is a syscall.Errno.
 func ReadFile(path string) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(fd)
-	raw := make([]byte, 0, 1024)
-	for {
-		n, err := unix.Read(fd, raw[len(raw):cap(raw)])
+	// The kernel (fs/seq_file.c) gives as many records as its page of 4 kB holds, or less at the
+	// end of the file: who asks for a piece of a page and is given less has had all.
+	const piece = 1024
+	for raw := []byte(nil); ; {
+		raw = slices.Grow(raw, piece)
+		n, err := unix.Read(fd, raw[len(raw):len(raw)+piece])
 		switch {
 		case err == unix.EINTR:
 			continue
 		case err != nil:
 			return nil, err
-		case n == 0:
-			return raw, nil
+		case n < piece:
+			return raw[:len(raw)+n], nil
 		}
-		raw = slices.Grow(raw[:len(raw)+n], 512)
+		raw = raw[:len(raw)+n]
 	}
 }
 
@@ -97,15 +100,27 @@ func printable(s string) string {
 // Children lists the children of a process, those of all its threads. Without children files
 // in /proc (CONFIG_PROC_CHILDREN) all processes are looked at.
 func Children(pid int) []int {
-	dir := "/proc/" + strconv.Itoa(pid) + "/task"
-	threads, err := os.ReadDir(dir)
+	entries, err := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task")
 	if err != nil {
 		return childrenByParent(pid)
 	}
+	threads := make([]int, 0, len(entries))
+	for _, e := range entries {
+		if tid, err := strconv.Atoi(e.Name()); err == nil {
+			threads = append(threads, tid)
+		}
+	}
+	return ChildrenOf(pid, threads...)
+}
+
+// ChildrenOf lists the children of some threads of a process: those that a thread has forked. A
+// process whose parent has gone is given to the first thread of a subreaper, which has the
+// process's number, as long as that is alive (find_alive_thread in kernel/exit.c).
+func ChildrenOf(pid int, threads ...int) []int {
 	var pids []int
-	for _, t := range threads {
-		list, err := ReadFile(dir + "/" + t.Name() + "/children")
-		if errors.Is(err, os.ErrNotExist) && t.Name() == strconv.Itoa(pid) {
+	for _, tid := range threads {
+		list, err := ReadFile("/proc/" + strconv.Itoa(pid) + "/task/" + strconv.Itoa(tid) + "/children")
+		if errors.Is(err, os.ErrNotExist) && tid == pid {
 			return childrenByParent(pid)
 		}
 		for _, f := range strings.Fields(string(list)) {

@@ -7,7 +7,8 @@ import "syscall"
 // Tree knows the main process only: these systems have no list of children that
 // could be followed without privilege.
 type Tree struct {
-	Members func() []int // not used here
+	Members  func() []int // not used here
+	BreakOff func() bool  // neither
 
 	main     int
 	ended    <-chan struct{}

@@ -123,10 +123,14 @@ func (t *Tree) Look() (more bool) {
 		return false
 	}
 	var queue []*seen
+	there := make(map[int]bool, len(t.known)) // the numbers of those that are in the tree, and alive
 	for _, s := range t.known {
+		if t.brokenOff() {
+			return false
+		}
 		known := s.gone
 		if s.refresh() {
-			queue = append(queue, s)
+			queue, there[s.PID] = append(queue, s), true
 		} else if !s.hidden && !s.root && (!known && !s.zombie || known && !s.unreaped()) {
 			t.forget(s)
 		}
@@ -134,26 +138,29 @@ func (t *Tree) Look() (more bool) {
 	for len(queue) > 0 && !t.brokenOff() {
 		parent := queue[0]
 		queue = queue[1:]
-		for _, st := range childrenOf(parent) {
+		for _, st := range parent.children(there) {
 			if _, ok := t.known[st.ID]; !ok && !st.Dead() {
-				queue = append(queue, t.learn(st))
+				queue, there[st.PID] = append(queue, t.learn(st)), true
 				more = true
 			}
 		}
 	}
-	return t.members() || more
+	return t.members(there) || more
 }
 
 func (t *Tree) brokenOff() bool { return t.BreakOff != nil && t.BreakOff() }
 
 // members learns of the Members that are not in the tree.
-func (t *Tree) members() (more bool) {
+func (t *Tree) members(there map[int]bool) (more bool) {
 	if t.Members == nil {
 		return false
 	}
 	for _, pid := range t.Members() {
 		if t.brokenOff() {
 			return more
+		}
+		if there[pid] {
+			continue
 		}
 		st, err := ReadStat(pid)
 		if _, ok := t.known[st.ID]; err == nil && !ok && !st.Dead() {
@@ -346,19 +353,31 @@ func (t *Tree) Count() (seen, killed, left int) {
 	return seen, killed, left
 }
 
-// childrenOf lists the children of a process that is known and was alive a moment ago.
-func childrenOf(parent *seen) []Stat {
+// children lists the children of a process that was alive a moment ago, without those whose
+// numbers are there: they were seen alive as late as it was.
+func (s *seen) children(there map[int]bool) []Stat {
 	var children []Stat
-	for _, pid := range Children(parent.PID) {
+	for _, pid := range s.childNumbers() {
+		if there[pid] {
+			continue
+		}
 		// One that has another parent by now may be a stranger: the child may have
 		// gone, and its number with it.
-		if st, err := ReadStat(pid); err == nil && st.PPID == parent.PID {
+		if st, err := ReadStat(pid); err == nil && st.PPID == s.PID {
 			children = append(children, st)
 		}
 	}
-	if !parent.refresh() {
+	if len(children) > 0 && !s.refresh() {
 		// Its number may have been given away in between, and these be a stranger's.
 		return nil
 	}
 	return children
+}
+
+// childNumbers lists the numbers of its children: one thread's where it had no other.
+func (s *seen) childNumbers() []int {
+	if s.threads == 1 {
+		return ChildrenOf(s.PID, s.PID)
+	}
+	return Children(s.PID)
 }

@@ -1,0 +1,24 @@
+package proctree
+
+import (
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// BenchmarkLook looks at a tree of two hundred.
+func BenchmarkLook(b *testing.B) {
+	tree := Tree{}
+	if tree.Probe(); !tree.Works() {
+		b.Skip("needs /proc and pidfds")
+	}
+	sleepers(b, 200)
+	tree.PlantHidden(os.Getpid())
+	tree.Look()
+	seen, _, _ := tree.Count()
+	require.Equal(b, 200, seen)
+	for b.Loop() {
+		tree.Look()
+	}
+}

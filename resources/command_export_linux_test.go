@@ -3,9 +3,43 @@ package resources
 import (
 	"context"
 	"os/exec"
+	"runtime"
 	"syscall"
 	"time"
+
+	"curfew.example/resources/internal/proctree"
 )
+
+// LookWanted has a tree look at those processes, as members of the first, for as long as nobody
+// wants its lock, and returns how many others it has seen. If wanted is set somebody does, as
+// soon as the look has begun.
+func LookWanted(pids []int, wanted bool) (seen int) {
+	var lock treeLock
+	var tree proctree.Tree
+	got := make(chan struct{})
+	tree.Probe()
+	tree.PlantHidden(pids[0])
+	tree.Members = func() []int {
+		if wanted {
+			// Ends with the look.
+			go func() {
+				defer close(got)
+				lock.Lock()
+				defer lock.Unlock()
+			}()
+			for lock.wanted.Load() == 0 {
+				runtime.Gosched()
+			}
+		}
+		return pids
+	}
+	lock.look(&tree)
+	if wanted {
+		<-got
+	}
+	seen, _, _ = tree.Count()
+	return seen
+}
 
 // GroupOf starts cmd under the process group's killer, and returns what that says is
 // left, and what kills it.

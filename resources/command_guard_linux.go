@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"syscall"
 	"time"
 
@@ -40,7 +39,7 @@ type guardKiller struct {
 	over     chan struct{}  // closed when the main process has ended
 	ended    chan struct{}  // closed when the guard has ended and has been reaped
 
-	mu       sync.Mutex
+	mu       treeLock
 	tree     proctree.Tree
 	box      *cgroup.Group // nil without one
 	main     int
@@ -175,9 +174,7 @@ func (k *guardKiller) listen(words *os.File) {
 			continue
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			pause = min(2*pause, lookEvery)
-			k.mu.Lock()
-			k.tree.Look()
-			k.mu.Unlock()
+			k.mu.look(&k.tree)
 			continue
 		}
 		_ = words.Close()

@@ -233,3 +233,23 @@ func TestWhatIsLeftOfACommandIsNamed(t *testing.T) {
 	kill()
 	assert.Empty(t, left())
 }
+
+// A look at hundreds of processes takes tens of milliseconds where the processors are busy. A
+// signal that is due does not wait for it.
+func TestALookMakesWayForWhoWantsTheTree(t *testing.T) {
+	if !commandCanHave(t, "guard") {
+		t.Skip("needs /proc and pidfds")
+	}
+	var pids []int
+	for range 3 {
+		cmd := exec.Command("sleep", "1000")
+		require.NoError(t, cmd.Start())
+		t.Cleanup(func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		})
+		pids = append(pids, cmd.Process.Pid)
+	}
+	assert.Equal(t, 2, resources.LookWanted(pids, false))
+	assert.Zero(t, resources.LookWanted(pids, true))
+}

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -38,7 +39,7 @@ type processGroup struct {
 	newBox   func() (box, error) // nil without one
 	demanded bool                // it is not to be done without
 
-	mu     sync.Mutex
+	mu     treeLock
 	box    box // nil without one
 	tree   proctree.Tree
 	killed bool             // KILL was sent to all
@@ -52,6 +53,28 @@ type box interface {
 	Populated() bool
 	Members() []int
 	RemoveWithin(time.Duration) error
+}
+
+// treeLock is the lock of a tree.
+type treeLock struct {
+	sync.Mutex
+	wanted atomic.Int32 // by how many
+}
+
+func (l *treeLock) Lock() {
+	l.wanted.Add(1)
+	l.Mutex.Lock()
+	l.wanted.Add(-1)
+}
+
+// look has the tree look about for as long as nobody else wants the lock: a signal is not to
+// wait until hundreds of processes have been read.
+func (l *treeLock) look(t *proctree.Tree) {
+	l.Lock()
+	defer l.Unlock()
+	t.BreakOff = func() bool { return l.wanted.Load() > 0 }
+	t.Look()
+	t.BreakOff = nil
 }
 
 // boxWait is how long a box whose processes have all gone may take to go itself.
@@ -144,11 +167,7 @@ func (g *processGroup) leave() {}
 // later, until the main process has ended.
 func (g *processGroup) watch() {
 	defer close(g.ended)
-	awaitExit(g.main.Pid, func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.tree.Look()
-	})
+	awaitExit(g.main.Pid, func() { g.mu.look(&g.tree) })
 }
 
 func (g *processGroup) exited() <-chan struct{} { return g.ended }

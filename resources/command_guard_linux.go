@@ -46,7 +46,7 @@ type guardKiller struct {
 	startErr error
 	status   *exitStatus
 	last     *guard.Gone // nil until it has said so
-	killed   bool
+	kills    int         // how often all of it was sent a KILL
 }
 
 func (k *guardKiller) watchdog() string { return "guard" }
@@ -124,6 +124,9 @@ func (k *guardKiller) launch(cmd *exec.Cmd) (words *os.File, err error) {
 	_, _ = control.Write(plan.Encode())
 	return words, nil
 }
+
+// guardKills is how many kills are left to the guard, each killAgain after the one before.
+const guardKills = 2
 
 // planWait bounds the time in which a guard must have begun to read.
 const planWait = 10 * time.Second
@@ -278,17 +281,21 @@ func (k *guardKiller) signal(sig syscall.Signal) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	again := k.killed
+	alone := isClosed(k.ended)
+	if !alone && k.kills == 0 {
+		// Before all else: what the guard is at now takes time from the kill.
+		_ = k.control.SetWriteDeadline(time.Now().Add(orderWait))
+		_, _ = k.control.Write([]byte{byte(sig)})
+	}
 	if sig == syscall.SIGKILL {
-		k.killed = true
+		k.kills++
 		if k.box != nil {
 			_ = k.box.Kill()
 		}
 	}
-	alone := isClosed(k.ended)
-	if alone || again {
+	if alone || k.kills > guardKills {
 		// There is no guard any more; or it does not get on with it, because somebody
-		// stops it, say.
+		// stops it, say. Before that it is left to it: two are in each other's way.
 		if k.last == nil {
 			k.tree.Look()
 			k.tree.Round()
@@ -297,9 +304,6 @@ func (k *guardKiller) signal(sig syscall.Signal) {
 		if k.main == 0 && sig == syscall.SIGKILL {
 			_ = k.process.Kill() // it has not begun, and may be no guard at all
 		}
-	} else {
-		_ = k.control.SetWriteDeadline(time.Now().Add(orderWait))
-		_, _ = k.control.Write([]byte{byte(sig)})
 	}
 	if !alone {
 		_ = k.process.Signal(syscall.SIGCONT)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -27,6 +28,9 @@ const (
 	pauseFirst = 50 * time.Microsecond
 	pauseMost  = 20 * time.Millisecond
 
+	// urgentAfter is how long a kill may take before it is pressed.
+	urgentAfter = 20 * time.Millisecond
+
 	// boxWait bounds the wait for a cgroup that is not ours alone.
 	boxWait = 100 * time.Millisecond
 )
@@ -38,16 +42,17 @@ type watch struct {
 	tree  proctree.Tree
 	box   *cgroup.Group // nil without one
 
-	child  int         // ours: the main process, or the init of its namespace
-	main   int         // the main process; 0 when it is not known
-	inside <-chan Word // of that init; nil, which brings nothing, where there is none
-	begun  bool        // the main process runs, or has run
-	ended  bool
-	asked  bool      // a signal of the ladder has been sent
-	rung   int       // the next of the ladder, if it is on us to climb
-	kill   time.Time // when all is killed; zero is never
-	killed bool
-	timer  *time.Timer
+	child   int         // ours: the main process, or the init of its namespace
+	parents []int       // the threads that have children: the first one, and who started the first child
+	main    int         // the main process; 0 when it is not known
+	inside  <-chan Word // of that init; nil, which brings nothing, where there is none
+	begun   bool        // the main process runs, or has run
+	ended   bool
+	asked   bool      // a signal of the ladder has been sent
+	rung    int       // the next of the ladder, if it is on us to climb
+	kill    time.Time // when all is killed; zero is never
+	killed  bool
+	timer   *time.Timer
 }
 
 // watchOver is a guard's life.
@@ -120,6 +125,12 @@ func passedOn() []os.Signal {
 
 // start starts the command.
 func (w *watch) start() error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	w.parents = []int{os.Getpid()}
+	if tid := unix.Gettid(); tid != os.Getpid() {
+		w.parents = append(w.parents, tid)
+	}
 	if !w.plan.Namespace {
 		pid, inside, err := w.plan.start()
 		w.child, w.main, w.begun = pid, pid, true
@@ -373,14 +384,18 @@ func (w *watch) over() bool {
 // finish kills all that is left, waits until there is nothing, and says so.
 func (w *watch) finish() {
 	w.killed, w.tree.BreakOff = true, nil
-	// Who kills comes before those who fork, where this user may say so.
-	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, -20)
-	pause := pauseFirst
-	for round := 0; ; round++ {
+	urgent := time.Now().Add(urgentAfter)
+	for pause := pauseFirst; ; {
+		if !urgent.IsZero() && time.Now().After(urgent) {
+			// They fork as fast as they are killed: who kills comes before those who fork, where
+			// this user may say so. Not sooner, as it comes before those who die, too.
+			_ = unix.Setpriority(unix.PRIO_PROCESS, 0, -20)
+			urgent = time.Time{}
+		}
 		if w.box != nil {
 			_ = w.box.Kill()
 		}
-		for _, pid := range proctree.Children(os.Getpid()) {
+		for _, pid := range proctree.ChildrenOf(os.Getpid(), w.parents...) {
 			// A child of ours is not reaped but by us, so the number is its own.
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}

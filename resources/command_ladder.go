@@ -26,6 +26,13 @@ const (
 	finishWait = 100 * time.Millisecond
 )
 
+// over has ended.
+var over = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
 // errStubborn is what Close returns when force came before the end.
 var errStubborn = errors.New("did not end when asked")
 
@@ -204,9 +211,8 @@ func (p *process) finish(held *Held, leave bool) bool {
 		return true
 	}
 	p.killer.signal(syscall.SIGKILL)
-	ctx, cancel := context.WithTimeout(context.Background(), finishWait)
-	defer cancel()
-	if p.killer.gone(ctx) {
+	// Mostly nothing is left, and no timer needed to see that.
+	if p.killer.gone(over) || p.goneWithin(context.Background(), finishWait) {
 		held.Drop(p.kept)
 	}
 	return true

@@ -141,7 +141,9 @@ func (p *plainProcess) gone(ctx context.Context) bool {
 	select {
 	case <-p.ended:
 	case <-ctx.Done():
-		return false
+		if !isClosed(p.ended) {
+			return false
+		}
 	}
 	return poll(ctx, func() bool {
 		p.mu.Lock()

@@ -168,6 +168,9 @@ func (g *processGroup) leave() {}
 func (g *processGroup) watch() {
 	defer close(g.ended)
 	awaitExit(g.main.Pid, func() { g.mu.look(&g.tree) })
+	g.mu.Lock()
+	g.tree.RootEnded()
+	g.mu.Unlock()
 }
 
 func (g *processGroup) exited() <-chan struct{} { return g.ended }
@@ -245,7 +248,9 @@ func (g *processGroup) gone(ctx context.Context) bool {
 	select {
 	case <-g.ended:
 	case <-ctx.Done():
-		return false
+		if !isClosed(g.ended) {
+			return false
+		}
 	}
 	return poll(ctx, func() bool {
 		g.mu.Lock()
@@ -258,6 +263,14 @@ func (g *processGroup) gone(ctx context.Context) bool {
 func (g *processGroup) empty() bool {
 	if !isClosed(g.ended) {
 		return false
+	}
+	if g.box != nil {
+		if g.box.Populated() {
+			return false
+		}
+		if g.killed {
+			g.tree.Members = nil // nobody can come into it any more
+		}
 	}
 	g.tree.Look()
 	if g.tree.Alive() || !g.groupEmpty() || (g.box != nil && g.box.Populated()) {

@@ -48,10 +48,13 @@ func Find() (*Parent, error) {
 	}
 	p := &Parent{dir: dir, owner: ownerName(namespace(), st.PID, st.Start)}
 	trial, err := p.New()
+	if err == nil {
+		err = errors.Join(unix.Access(trial.file("cgroup.kill"), unix.W_OK), trial.Remove())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNone, err)
 	}
-	return p, trial.Remove()
+	return p, nil
 }
 
 func ownerName(ns string, pid int, start uint64) string {
@@ -117,12 +120,7 @@ func (p *Parent) New() (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Group{dir}
-	if err := unix.Access(g.file("cgroup.kill"), unix.W_OK); err != nil {
-		_ = g.Remove()
-		return nil, err
-	}
-	return g, nil
+	return &Group{dir}, nil
 }
 
 // Sweep kills and removes the cgroups of owners that have gone, and returns how many it

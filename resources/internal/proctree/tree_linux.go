@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -49,17 +50,20 @@ type seen struct {
 // Probe finds out whether there is what the tree needs: /proc of our own PID namespace,
 // and pidfds that take signals.
 func (t *Tree) Probe() {
-	self := strconv.Itoa(os.Getpid())
-	if link, err := os.Readlink("/proc/self"); err != nil || link != self {
-		return
-	}
+	link, err := os.Readlink("/proc/self")
+	t.usable = err == nil && link == strconv.Itoa(os.Getpid()) && handles()
+}
+
+// handles reports whether the kernel has pidfds that take signals: 5.3 and later have, unless a
+// filter of system calls forbids them.
+var handles = sync.OnceValue(func() bool {
 	fd, err := unix.PidfdOpen(os.Getpid(), 0)
 	if err != nil {
-		return
+		return false
 	}
 	defer unix.Close(fd)
-	t.usable = unix.PidfdSendSignal(fd, 0, nil, 0) == nil
-}
+	return unix.PidfdSendSignal(fd, 0, nil, 0) == nil
+})
 
 // Works reports whether Probe has found it.
 func (t *Tree) Works() bool { return t.usable }
@@ -72,6 +76,15 @@ func (t *Tree) Plant(pid int, _ <-chan struct{}) {
 		st = Stat{ID: ID{PID: pid}}
 	}
 	t.learn(st).root = true
+}
+
+// RootEnded says that the main process has ended, and has not been reaped: nobody has to ask.
+func (t *Tree) RootEnded() {
+	for _, s := range t.known {
+		if s.root && !s.gone {
+			s.gone, s.zombie = true, true
+		}
+	}
 }
 
 // PlantHidden takes the process as the root, which is alive as long as the tree is in use,

@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("rivals", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.BoolVar(&s.short, "short", false, "less of everything: for CI, not for figures")
-	flags.IntVar(&s.rounds, "rounds", 0, "rounds that count of each benchmark (default 7, with -short 3)")
+	flags.IntVar(&s.rounds, "rounds", 0, "rounds that count of each benchmark, nine at least where they differ a lot (default 7, with -short 3)")
 	flags.Float64Var(&s.noiseMax, "noise", 0.10, "share of the machine that others may take in a round; 1 takes every round")
 	flags.StringVar(&s.curfew, "curfew", "", "path of a curfew program that is built already (default: built from ../..)")
 	only := flags.String("only", "", "ids of the benchmarks to run, as P1,P7 (default all)")

@@ -32,6 +32,7 @@ func function() benchmark {
 		ops := s.scale(100_000, 20_000)
 
 		return &trial{
+			roundsMin: 9,
 			contenders: []contender{
 				loop(curfew, ops, func(ctx context.Context) error { return seven(supervisor.Do(ctx, sup, use)) }),
 				loop(idiom, ops, func(ctx context.Context) error { return seven(bySelect(ctx, limit, work)) }),

@@ -27,6 +27,7 @@ func sessionRequest() benchmark {
 		}
 		ops := s.scale(100_000, 20_000)
 		return &trial{
+			roundsMin: 9,
 			contenders: []contender{
 				loop(curfew, ops, func(ctx context.Context) error { return seven(sess.ask(ctx)) }),
 				loopIn(requestFuture, ops, func(system *actor.ActorSystem) func(context.Context) error {

@@ -27,7 +27,7 @@ func subprocess() benchmark {
 			return nil, err
 		}
 		ops := s.scale(300, 60)
-		t := &trial{close: func() { _ = sup.Close() }}
+		t := &trial{roundsMin: 9, close: func() { _ = sup.Close() }}
 		for _, way := range containments() {
 			result, err := supervisor.Do(context.Background(), sup, way.of(path))
 			if err != nil {

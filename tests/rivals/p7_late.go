@@ -44,7 +44,7 @@ func latePrecision() benchmark {
 			{idiom, expireSelect},
 			{failSafe, func(_ context.Context, cleaned func()) error { return expireFailsafe(executor, cleaned) }},
 		}
-		t := &trial{roundsMax: 5, close: func() { _ = sup.Close() }}
+		t := &trial{roundsMin: 9, close: func() { _ = sup.Close() }}
 		burst, spread := s.scale(10_000, 2_000), s.scale(100_000, 10_000)
 		for _, load := range []struct {
 			name  string

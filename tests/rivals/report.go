@@ -13,7 +13,7 @@ func report(about []string, s *suite, results []*result) string {
 	for _, line := range about {
 		fmt.Fprintf(&b, "- %s\n", line)
 	}
-	fmt.Fprintf(&b, "- median (least … most) of %d rounds, all contenders in turn in each; a round is made again when others take more than %.0f %% of the machine\n",
+	fmt.Fprintf(&b, "- median (least … most) of %d rounds, or as many as stand below a table, all contenders in turn in each; a round is made again when others take more than %.0f %% of the machine\n",
 		s.rounds, 100*s.noiseMax)
 	if s.short {
 		b.WriteString("- the short form: good for ratios and allocations, not for figures\n")

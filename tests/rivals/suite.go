@@ -25,6 +25,7 @@ type trial struct {
 	notes      []string // for the reader of the table: what was left out, and why
 	cold       bool     // without a warm-up round
 	roundsMax  int      // fewer rounds than the suite's, where one takes long; 0 is no such bound
+	roundsMin  int      // more rounds than the suite's, where they differ a lot; not in the short form
 	close      func()   // may be nil
 }
 
@@ -159,6 +160,9 @@ func (s *suite) measure(ctx context.Context, r *result) error {
 		}
 	}
 	want := s.rounds
+	if !s.short {
+		want = max(want, r.roundsMin)
+	}
 	if r.roundsMax > 0 {
 		want = min(want, r.roundsMax)
 	}

@@ -138,45 +138,40 @@ func storm(t *testing.T, how string, up func(cookie string)) time.Duration {
 	return dead.Sub((<-cancelled).Add(grace))
 }
 
-// plainKill raises as many trees that nobody watches, sends each process a KILL, and returns how
-// long it took until all were dead: what the machine takes for that at this time.
-func plainKill(t *testing.T, trees, nodes int) time.Duration {
+// plainKill raises a storm of nodes alone that nobody watches, sends each process a KILL, and
+// returns how long it took until all were dead: what the machine takes for that at this time.
+func plainKill(t *testing.T, nodes int) time.Duration {
 	t.Helper()
-	cookie := containNewCookie(t)
-	var dead []chan time.Time
-	for range trees {
-		hold := containNewHold(t)
-		c := containChild("contain-storm", cookie, fmt.Sprint(containNodes, "=", nodes))
-		cmd := exec.CommandContext(t.Context(), c.Path)
-		cmd.Env, cmd.Stdout = append(os.Environ(), c.Env...), hold.w
-		require.NoError(t, cmd.Start())
-		t.Cleanup(func() { _ = cmd.Wait() })
-		require.NoError(t, hold.w.Close())
-		select {
-		case <-hold.ready:
-		case <-time.After(10 * time.Second):
-			require.Fail(t, "a tree is not up")
-		}
-		dead = append(dead, hold.ended)
+	cookie, hold := containNewCookie(t), containNewHold(t)
+	c := containChild("contain-storm", cookie, fmt.Sprint(containNodes, "=", nodes))
+	cmd := exec.Command(c.Path)
+	cmd.Env, cmd.Stdout = append(os.Environ(), c.Env...), hold.w
+	require.NoError(t, cmd.Start())
+	require.NoError(t, hold.w.Close())
+	defer func() { _ = cmd.Wait() }()
+	up := false
+	select {
+	case <-hold.ready:
+		up = true
+	case <-time.After(10 * time.Second):
 	}
 	alive := containSurvivors(cookie)
-	require.Len(t, alive, trees*(nodes+1))
 	start := time.Now()
 	for _, s := range alive {
-		pid, err := strconv.Atoi(s[:strings.IndexByte(s, ' ')])
+		number, _, _ := strings.Cut(s, " ")
+		pid, err := strconv.Atoi(number)
 		require.NoError(t, err)
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
-	var last time.Time
-	for _, d := range dead {
-		select {
-		case at := <-d:
-			last = at
-		case <-time.After(10 * time.Second):
-			require.Fail(t, "left", containSurvivors(cookie))
-		}
+	require.True(t, up, "the storm is not up")
+	require.Len(t, alive, nodes+1)
+	select {
+	case dead := <-hold.ended:
+		return dead.Sub(start)
+	case <-time.After(10 * time.Second):
+		require.Fail(t, "left", containSurvivors(cookie))
+		return 0
 	}
-	return last.Sub(start)
 }
 
 func stormRounds() int {
@@ -234,7 +229,7 @@ func TestStormLeavesNothing(t *testing.T) {
 					if busy || raceEnabled || median < limit {
 						return
 					}
-					plain := plainKill(t, 1, stormNodes)
+					plain := plainKill(t, stormNodes)
 					t.Log("a plain kill of the nodes alone takes", plain)
 					if median < 3*plain {
 						return // it is the machine that is slow

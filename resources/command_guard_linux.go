@@ -216,7 +216,7 @@ func (k *guardKiller) hideInit() {
 	if !k.plan.Namespace {
 		return
 	}
-	for _, pid := range proctree.Children(k.process.Pid) {
+	for _, pid := range proctree.ChildrenOf(k.process.Pid, k.process.Pid) {
 		k.tree.Hide(pid)
 	}
 }

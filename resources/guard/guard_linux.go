@@ -6,7 +6,6 @@ import (
 	"errors"
 	"os"
 	"os/signal"
-	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -125,12 +124,6 @@ func passedOn() []os.Signal {
 
 // start starts the command.
 func (w *watch) start() error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	w.parents = []int{os.Getpid()}
-	if tid := unix.Gettid(); tid != os.Getpid() {
-		w.parents = append(w.parents, tid)
-	}
 	if !w.plan.Namespace {
 		pid, inside, err := w.plan.start()
 		w.child, w.main, w.begun = pid, pid, true
@@ -184,7 +177,7 @@ func follow(control *bufio.Reader, urgent *atomic.Bool) <-chan syscall.Signal {
 func (w *watch) hear(word Word) {
 	switch {
 	case word.Started != nil:
-		for _, pid := range proctree.Children(w.child) {
+		for _, pid := range proctree.ChildrenOf(w.child, w.child) {
 			w.main = pid
 		}
 		w.tree.Look()
@@ -395,7 +388,7 @@ func (w *watch) finish() {
 		if w.box != nil {
 			_ = w.box.Kill()
 		}
-		for _, pid := range proctree.ChildrenOf(os.Getpid(), w.parents...) {
+		for _, pid := range proctree.ChildrenOf(os.Getpid(), os.Getpid()) {
 			// A child of ours is not reaped but by us, so the number is its own.
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}

@@ -52,7 +52,8 @@ func takePart(args []string) {
 	if stage == nil {
 		return
 	}
-	// The death of its parent's thread kills the command: this one lives to the end.
+	// The death of its parent's thread kills the command: this one lives to the end. Called by
+	// init it is the first one, and all children are its.
 	runtime.LockOSThread()
 	unix.CloseOnExec(controlFD)
 	unix.CloseOnExec(wordsFD)

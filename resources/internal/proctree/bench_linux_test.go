@@ -1,7 +1,6 @@
 package proctree
 
 import (
-	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,8 +12,7 @@ func BenchmarkLook(b *testing.B) {
 	if tree.Probe(); !tree.Works() {
 		b.Skip("needs /proc and pidfds")
 	}
-	sleepers(b, 200)
-	tree.PlantHidden(os.Getpid())
+	tree.PlantHidden(sleepers(b, 200))
 	tree.Look()
 	seen, _, _ := tree.Count()
 	require.Equal(b, 200, seen)

@@ -1,9 +1,10 @@
 package proctree
 
 import (
-	"os"
+	"io"
 	"os/exec"
-	"runtime"
+	"strconv"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -39,28 +40,36 @@ func TestOneThatIsSeenDeadAndThenReapedIsCountedOnce(t *testing.T) {
 	assert.Empty(t, tree.known, "what has gone is forgotten")
 }
 
-// sleepers starts n children, from the thread that is locked to.
-func sleepers(t testing.TB, n int) []int {
+// sleepers starts a process with n children, and returns its number.
+func sleepers(t testing.TB, n int) int {
 	t.Helper()
-	pids := make([]int, 0, n)
-	for range n {
-		cmd := exec.Command("sleep", "1000")
-		require.NoError(t, cmd.Start())
-		t.Cleanup(func() {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-		})
-		pids = append(pids, cmd.Process.Pid)
-	}
-	return pids
+	cmd := exec.Command("sh", "-c", `i=0; while [ $i -lt $0 ]; do sleep 1000 >/dev/null & i=$((i+1)); done; echo up; read never`, strconv.Itoa(n))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		_ = in.Close()
+		_ = cmd.Wait()
+	})
+	_, err = io.ReadFull(out, make([]byte, len("up\n")))
+	require.NoError(t, err)
+	return cmd.Process.Pid
 }
 
 func TestChildrenThatFillMoreThanOnePiece(t *testing.T) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	pids := sleepers(t, 300) // some 1,800 bytes
-	assert.Equal(t, pids, ChildrenOf(os.Getpid(), unix.Gettid()))
-	assert.ElementsMatch(t, pids, Children(os.Getpid()))
+	pid := sleepers(t, 300) // some 1,800 bytes
+	children := Children(pid)
+	assert.Len(t, children, 300)
+	assert.Equal(t, children, ChildrenOf(pid, pid))
+	for _, child := range children {
+		st, err := ReadStat(child)
+		require.NoError(t, err)
+		require.Equal(t, pid, st.PPID)
+	}
 }
 
 func TestALookThatIsBrokenOffLearnsNoMore(t *testing.T) {
@@ -68,8 +77,7 @@ func TestALookThatIsBrokenOffLearnsNoMore(t *testing.T) {
 	if tree.Probe(); !tree.Works() {
 		t.Skip("needs /proc and pidfds")
 	}
-	sleepers(t, 3)
-	tree.PlantHidden(os.Getpid())
+	tree.PlantHidden(sleepers(t, 3))
 	tree.BreakOff = func() bool { return true }
 	assert.False(t, tree.Look())
 	seen, _, _ := tree.Count()

@@ -58,17 +58,15 @@ type watch struct {
 func watchOver(p *Plan, control *bufio.Reader, out *words) {
 	w := &watch{plan: p, words: out, timer: time.NewTimer(time.Hour)}
 	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-	passed := make(chan os.Signal, 32)
-	for _, s := range passedOn() {
-		// What was ignored at the start stays so, for the command: nohup(1).
-		if !signal.Ignored(s) {
-			signal.Notify(passed, s)
-		}
-	}
-	// Caught and dropped, as to ignore it would be inherited.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	died := make(chan os.Signal, 1)
-	signal.Notify(died, syscall.SIGCHLD)
+	passed, died := make(chan os.Signal, 32), make(chan os.Signal, 1)
+	caught := make(chan struct{})
+	// Each signal is handed to a thread of the runtime's and back. From the thread that this
+	// goroutine is locked to that would be two threads' waking more. Received from caught.
+	go func() {
+		defer close(caught)
+		catch(passed, died)
+	}()
+	<-caught
 
 	w.tree.Probe()
 	if err := w.start(); err != nil {
@@ -112,6 +110,19 @@ func watchOver(p *Plan, control *bufio.Reader, out *words) {
 			return
 		}
 	}
+}
+
+// catch has the signals that are passed on sent to passed, and the deaths of children to died.
+func catch(passed, died chan<- os.Signal) {
+	for _, s := range passedOn() {
+		// What was ignored at the start stays so, for the command: nohup(1).
+		if !signal.Ignored(s) {
+			signal.Notify(passed, s)
+		}
+	}
+	// Caught and dropped, as to ignore it would be inherited.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	signal.Notify(died, syscall.SIGCHLD)
 }
 
 // passedOn lists the signals that are passed on to the command.

@@ -28,7 +28,7 @@ while read -r cmd rest; do case $cmd in
 pid) echo $$ ;;
 child) sleep 60 & echo $! ;;
 hang) sleep 60 ;;
-deaf) trap '' TERM; echo ok ;;
+deaf) trap '' TERM; echo ok; while :; do sleep 60; done ;; # nor does it read
 die) echo why >&2; exit 7 ;;
 leave) exit 0 ;;
 many) for i in 1 2 3; do echo $i; done; echo . ;;
@@ -169,7 +169,9 @@ func TestCoprocessThatIsDeafGoesByForce(t *testing.T) {
 	_, s := openTalker(t, resources.Coprocess{})
 	pid := askPID(t, s, "pid")
 	assert.Equal(t, "ok", told(t, s, "deaf"))
+	start := time.Now()
 	require.NoError(t, s.Close())
+	assert.GreaterOrEqual(t, time.Since(start), timeoutpolicy.DefaultGrace, "it was asked first")
 	assert.True(t, dead(pid)())
 }
 

@@ -250,9 +250,12 @@ func TestStrangersCannotCrowdOutPeers(t *testing.T) {
 		silent = append(silent, conn)
 	}
 	assert.Eventually(t, func() bool { return c.look().FDs <= before.FDs+8 }, 5*time.Second, 20*time.Millisecond)
-	for _, conn := range silent {
-		_ = conn.Close()
-	}
+	defer func() {
+		for _, conn := range silent {
+			_ = conn.Close()
+		}
+	}()
+	// They stay: those that were let in have five seconds to show who they are.
 	p, err := startNode(t, remote.Config{TLS: issue()}).Peer(c.state.Address)
 	require.NoError(t, err)
 	url, _, _ := site(t)

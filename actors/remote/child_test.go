@@ -194,10 +194,11 @@ func alone(t *testing.T) bool {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	pattern := "^" + strings.ReplaceAll(regexp.QuoteMeta(t.Name()), "/", "$/^") + "$"
-	cmd := exec.Command(self, "-test.run="+pattern, "-test.timeout=2m", "-test.count=1")
+	cmd := exec.Command(self, "-test.run="+pattern, "-test.timeout=2m", "-test.count=1", "-test.v")
 	cmd.Env = append(os.Environ(), aloneEnv+"="+t.Name(), raceExit)
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
+	require.Contains(t, string(out), "--- PASS: "+t.Name(), "a pattern that fits no test is no failure")
 	return true
 }
 

@@ -271,12 +271,15 @@ func socketPair(t testing.TB) (here, there net.Conn) {
 }
 
 // server is an object whose methods are named as clean-ups.
-type server struct{ stopped chan string }
+type server struct {
+	stopped chan string
+	by      string // what stopped its work
+}
 
-func newServer() *server { return &server{make(chan string, 8)} }
+func newServer() *server { return &server{stopped: make(chan string, 8)} }
 
 func (s *server) Work(ctx context.Context) (int, error) {
-	<-s.stopped
+	s.by = <-s.stopped
 	return 1, nil
 }
 
@@ -300,6 +303,8 @@ func TestSeedS06CleanupMayBeNamed(t *testing.T) {
 				expired := isExpired(t, err)
 				assert.Equal(t, time.Second, time.Since(began))
 				assert.NoError(t, expired.Cleanup)
+				assert.Equal(t, name, s.by, "that method, and no other")
+				assert.Empty(t, s.stopped, "once")
 			})
 		})
 	}

@@ -369,17 +369,25 @@ func (a *asker) took(c actor.Context, closed bool, over *bool, send func(actor.C
 
 func (a *asker) wait() { <-a.done }
 
+// TestTenThousandAtOnce has nobody's work done before all have asked, and one in five of them has
+// expired or gone away: the others are under way at once.
 func TestTenThousandAtOnce(t *testing.T) {
 	sup, err := supervisor.Start(supervisor.WithLimits(supervisor.Limits{AtOnce: 100, Waiting: 20_000}))
 	require.NoError(t, err)
 	var books ledger
-	var all sync.WaitGroup
+	var all, early sync.WaitGroup
+	early.Add(2000)
+	goOn := make(chan struct{})
 	outcomes := [8]atomic.Int64{}
 	for i := range 10_000 {
 		all.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(50+i%200)*time.Millisecond)
+			limit := 3 * attackPatience
+			if i%10 == 0 {
+				limit = time.Duration(50+i%200) * time.Millisecond
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
-			if i%5 == 0 {
+			if i%10 == 5 {
 				time.AfterFunc(time.Duration(i%97)*time.Millisecond, cancel)
 			}
 			var rec supervisor.Receipt
@@ -388,17 +396,25 @@ func TestTenThousandAtOnce(t *testing.T) {
 				select {
 				case <-ctx.Done():
 					return 0, ctx.Err()
-				case <-time.After(time.Millisecond):
+				case <-goOn:
 					return 42, nil
 				}
 			}), supervisor.WithReceipt(&rec))
 			outcomeFits(t, v, err, &rec)
 			outcomes[rec.Outcome].Add(1)
+			if i%5 == 0 {
+				early.Done()
+			}
 		})
 	}
+	comesBack(t, "those that end early", early.Wait)
+	close(goOn)
 	comesBack(t, "ten thousand", all.Wait)
 	comesBack(t, "Close", func() { assert.NoError(t, sup.Close()) })
 	books.balanced(t)
+	assert.EqualValues(t, 8000, outcomes[actors.Completed].Load())
+	assert.Positive(t, outcomes[actors.Expired].Load())
+	assert.Positive(t, outcomes[actors.Cancelled].Load())
 	t.Log("completed", outcomes[actors.Completed].Load(), "expired", outcomes[actors.Expired].Load(),
 		"cancelled", outcomes[actors.Cancelled].Load(), "refused", outcomes[actors.Refused].Load())
 }
@@ -451,17 +467,20 @@ func TestHeldIsDeafAndSafeAfterTheEnd(t *testing.T) {
 	require.NoError(t, err)
 	var books ledger
 	var late sync.WaitGroup
+	var kept, sealed atomic.Int64
 	for i := range 2000 {
 		_, err := supervisor.Do(t.Context(), sup, one("e", func(_ context.Context, held *resources.Held) (int, error) {
 			for range 3 {
 				late.Go(func() {
 					p := books.open().piece("late")
 					switch err := held.Keep(p); {
-					case err == nil && i%2 == 0:
-						if held.Drop(p) {
+					case err == nil:
+						kept.Add(1)
+						if i%2 == 0 && held.Drop(p) {
 							_ = p.Close()
 						}
-					case err != nil:
+					default:
+						sealed.Add(1)
 						assert.ErrorIs(t, err, resources.ErrSealed)
 						assert.False(t, held.Drop(p))
 					}
@@ -474,6 +493,9 @@ func TestHeldIsDeafAndSafeAfterTheEnd(t *testing.T) {
 					held.Opened()
 				})
 			}
+			for range i % 8 { // some come before the end, some with it, some after it
+				runtime.Gosched()
+			}
 			return 42, nil
 		}), supervisor.Within(time.Second))
 		assert.NoError(t, err)
@@ -481,6 +503,9 @@ func TestHeldIsDeafAndSafeAfterTheEnd(t *testing.T) {
 	late.Wait()
 	require.NoError(t, sup.Close())
 	books.balanced(t)
+	assert.Positive(t, kept.Load())
+	assert.Positive(t, sealed.Load())
+	t.Log("kept", kept.Load(), "sealed", sealed.Load())
 }
 
 func TestRequestsWithinRequestsHooksAndActors(t *testing.T) {

@@ -109,8 +109,15 @@ func (p *policies) askAside(ctx context.Context, policy timeoutpolicy.Policy, as
 	answer := make(chan PolicyGrant, 1)
 	go func() { // its token is its owner: no more than policyAsks of them exist
 		defer func() { <-p.asking }()
+		var grant *PolicyGrant
+		defer func() {
+			if grant == nil { // the policy has ended this goroutine
+				grant = &PolicyGrant{Err: fmt.Errorf("policy: %w", panicked(nil))}
+			}
+			answer <- *grant
+		}()
 		b, err := resolve(ctx, policy, ask)
-		answer <- PolicyGrant{b, err}
+		grant = &PolicyGrant{b, err}
 	}()
 	select {
 	case a := <-answer:

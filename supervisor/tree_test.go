@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -273,6 +274,10 @@ func TestAPolicyThatMisbehavesStartsNothing(t *testing.T) {
 			func(err error) bool { return errors.Is(err, errWork) }, 0},
 		"fails": {func(timeoutpolicy.Ask) (timeoutpolicy.Budget, error) { return timeoutpolicy.Budget{}, errWork },
 			func(err error) bool { return errors.Is(err, errWork) }, 0},
+		"exits": {func(timeoutpolicy.Ask) (timeoutpolicy.Budget, error) {
+			runtime.Goexit()
+			return timeoutpolicy.Budget{}, nil
+		}, func(err error) bool { return errors.As(err, new(*supervisor.Panicked)) }, 0},
 		"hangs": {func(timeoutpolicy.Ask) (timeoutpolicy.Budget, error) {
 			time.Sleep(30 * time.Second)
 			return timeoutpolicy.Budget{}, nil

@@ -133,13 +133,18 @@ func TestAskOfOneThatIsNotThereIsGoneAtOnce(t *testing.T) {
 
 func TestAnAnswerToAnIncarnationBeforeARestartIsDropped(t *testing.T) {
 	inSystem(t, func(t *testing.T, system *actor.ActorSystem) {
+		var answered, started int
 		slow := spawn(system, func(c actor.Context) {
 			if c.Message() == "ask" {
 				time.Sleep(time.Second)
 				c.Respond(1)
+				answered++
 			}
 		})
 		pid := spawn(system, func(c actor.Context) {
+			if _, ok := c.Message().(*actor.Started); ok {
+				started++
+			}
 			switch c.Message() {
 			case "go":
 				actors.Ask(c, slow, "ask", time.Minute, func(int, error) { t.Error("called") })
@@ -151,6 +156,8 @@ func TestAnAnswerToAnIncarnationBeforeARestartIsDropped(t *testing.T) {
 		system.Root.Send(pid, "crash")
 		time.Sleep(time.Minute)
 		synctest.Wait()
+		assert.Equal(t, 1, answered)
+		assert.Equal(t, 2, started)
 	})
 }
 

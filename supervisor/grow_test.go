@@ -580,12 +580,15 @@ func TestManyHandsOnOneTree(t *testing.T) {
 	g := grow(t, sup, supervisor.Tree{Name: "top", Strategy: supervisor.OneForAll, Intensity: 1 << 20, Backoff: supervisor.Backoff{First: timeoutpolicy.None}, Children: []supervisor.Child{
 		{Tree: &supervisor.Tree{Name: "sub", Intensity: 1 << 20, Backoff: supervisor.Backoff{First: timeoutpolicy.None}}},
 	}})
+	var started atomic.Int64
 	var all sync.WaitGroup
 	for i := range 8 {
 		all.Go(func() {
 			for j := range 50 {
 				name := fmt.Sprintf("sub/%d-%d", i, j)
-				_ = g.Start(supervisor.Child{Name: name, Service: faithful()})
+				if g.Start(supervisor.Child{Name: name, Service: faithful()}) == nil {
+					started.Add(1)
+				}
 				_ = g.Start(supervisor.Child{Name: name + "x", Service: supervisor.ServiceFunc(func(context.Context) error { return errWork }), Restart: supervisor.Temporary})
 				switch j % 5 {
 				case 0:
@@ -601,6 +604,8 @@ func TestManyHandsOnOneTree(t *testing.T) {
 		})
 	}
 	all.Wait()
+	assert.Positive(t, started.Load(), "beside those that came while sub was restarted")
+	assert.NoError(t, g.Restart("sub"), "nothing has ended it")
 	require.NoError(t, g.Stop(0))
 	require.NoError(t, sup.Close())
 }

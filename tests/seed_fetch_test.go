@@ -214,6 +214,24 @@ func TestSeedM09StoppedRequestRefusesFurtherDials(t *testing.T) {
 	assert.Zero(t, second.Accepted.Load())
 }
 
+func TestSeedM09WhatAStoppedRequestOpensIsClosedAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		sup := start(t)
+		here, there := net.Pipe()
+		var kept error
+		_, err := do(t, sup, func(ctx context.Context) (int, error) {
+			<-ctx.Done()
+			time.Sleep(time.Second) // a dial that hears nothing
+			kept = resources.HeldFrom(ctx).Keep(&resources.Piece{What: "late connection", Close: here.Close})
+			_, err := there.Read(make([]byte, 1))
+			assert.ErrorIs(t, err, io.EOF, "it is closed by now")
+			return 1, nil
+		}, supervisor.Within(time.Second))
+		isExpired(t, err)
+		assert.ErrorIs(t, kept, resources.ErrSealed)
+	})
+}
+
 func TestSeedM09CleanupReachesEveryConnectionOfTheRequest(t *testing.T) {
 	sup := realWorld(t)
 	last := newPeer(t, func(c *peerConn) { _, _ = c.Request() })

@@ -94,6 +94,7 @@ func TestResolveSettlesTheLimit(t *testing.T) {
 		"cap above the grant":                  {tp.Compose(tp.Cap(20*s), tp.Fixed(10*s)), ask(), 10 * s, "fixed 10s"},
 		"cap of an explicit limit":             {tp.Compose(tp.Fixed(s), tp.Cap(2*s).Kind("fetch")), ask(within(time.Hour)), 2 * s, "cap 2s (kind fetch)"},
 		"cap above an explicit limit":          {tp.Cap(2 * s), ask(within(s)), s, "within"},
+		"cap at an explicit limit":             {tp.Cap(s), ask(within(s)), s, "within"},
 		"cap of a deadline":                    {tp.Cap(2 * s), ask(left(time.Hour)), 2 * s, "cap 2s"},
 		"the lowest cap":                       {tp.Compose(tp.Fixed(10*s), tp.Cap(2*s), tp.Cap(s), tp.Cap(3*s)), ask(), s, "cap 1s"},
 		"cap by endpoint":                      {tp.Compose(tp.Fixed(10*s), tp.Cap(2*s).Endpoint("db:5432")), ask(), 2 * s, "cap 2s (endpoint db:5432)"},
@@ -162,12 +163,21 @@ func TestResolveRefuses(t *testing.T) {
 		"foreign, negative limit, deadline":   {given{Limit: -s}, ask(left(s)), tp.ErrTooLate},
 		"foreign, negative cap":               {given{Limit: s, Cap: -s}, ask(), tp.ErrTooLate},
 		"foreign, negative stall":             {given{Limit: s, Stall: -s}, ask(), tp.ErrTooLate},
+		"foreign, negative warn":              {given{Limit: s, Warn: -s}, ask(), tp.ErrTooLate},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, err := tp.Resolve(c.policy, c.ask)
 			require.ErrorIs(t, err, c.want)
 			assert.Zero(t, b)
 		})
+	}
+}
+
+func TestForeignWaitsWithoutAnEndAreRefused(t *testing.T) {
+	for _, endless := range []given{{Limit: s, Grace: tp.Unlimited}, {Limit: s, Force: tp.Unlimited}} {
+		b, err := tp.Resolve(endless, ask())
+		require.ErrorContains(t, err, "a clean-up has to have an end")
+		assert.Zero(t, b)
 	}
 }
 

@@ -2,8 +2,10 @@ package resources_test
 
 import (
 	"context"
+	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -115,10 +117,11 @@ func TestForceIsWaitedForAsLongAsTheBudgetSays(t *testing.T) {
 	require.NoError(t, w.Close())
 	<-thawed
 	assert.Empty(t, end.Report.Left())
+	assert.Greater(t, end.Late, time.Second, "the child was frozen")
 	assert.Less(t, end.Late, 5*time.Second, "and no longer than it takes")
 }
 
-// guardOf finds the guard that is this process's child.
+// guardOf finds the guard that is this process's child; if there is none, the test has failed.
 func guardOf(t *testing.T) int {
 	t.Helper()
 	for _, pid := range proctree.Children(os.Getpid()) {
@@ -126,8 +129,8 @@ func guardOf(t *testing.T) int {
 			return pid
 		}
 	}
-	require.Fail(t, "there is no guard")
-	return 0
+	assert.Fail(t, "there is no guard")
+	return math.MaxInt32 // no process has that number
 }
 
 // guardedWith runs a tree with one session of its own under a guard, meddles with that when
@@ -175,13 +178,27 @@ func TestGuardThatIsStoppedHoldsNobodyUp(t *testing.T) {
 	for _, how := range []string{"cgroup+guard", "guard"} {
 		t.Run(how, func(t *testing.T) {
 			b := timeoutpolicy.Budget{Limit: 300 * time.Millisecond, Grace: 200 * time.Millisecond}
-			end, pid := guardedWith(t, how, b, func(guard int) { _ = syscall.Kill(guard, syscall.SIGSTOP) })
+			stopped := false
+			end, pid := guardedWith(t, how, b, func(guard int) { stopped = stop(guard) })
+			assert.True(t, stopped, "the guard")
 			assert.ErrorIs(t, end.Err, context.DeadlineExceeded)
 			assert.Empty(t, end.Report.Left())
 			assert.Less(t, end.Late, time.Second)
 			assert.False(t, commandAlive(pid))
 		})
 	}
+}
+
+// stop stops a process, and reports whether it has stopped.
+func stop(pid int) bool {
+	_ = syscall.Kill(pid, syscall.SIGSTOP)
+	for end := time.Now().Add(100 * time.Millisecond); time.Now().Before(end); runtime.Gosched() {
+		stat, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+		if strings.Contains(string(stat), ") T ") {
+			return true
+		}
+	}
+	return false
 }
 
 func TestGuardOfTheUsersChoice(t *testing.T) {

@@ -2,7 +2,12 @@ package resources_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"curfew.example/resources"
 )
 
 // TestCommandUnderEveryContainment runs the tests that do not care how a command is
@@ -54,5 +59,10 @@ func commandCanHave(t *testing.T, how string) bool {
 	c := commandShell("exit 0")
 	c.Containment = how
 	res, end := commandRun(t, c, commandBudget)
-	return end.Err == nil && res.ExitCode == 0
+	if end.Err != nil {
+		require.ErrorIs(t, end.Err, resources.ErrNotContained, "nothing else is a reason to do without")
+		return false
+	}
+	require.True(t, strings.HasPrefix(res.Mechanism, how), "%s is %s", how, res.Mechanism)
+	return true
 }

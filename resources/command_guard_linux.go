@@ -202,6 +202,10 @@ func (k *guardKiller) hear(w guard.Word) {
 		shut(k.running)
 	case w.Failed != nil:
 		k.startErr = syscall.Errno(w.Failed.Errno)
+		if w.Failed.NoNamespace {
+			// Not the program's error, as with a guard that does not start.
+			k.startErr = fmt.Errorf("%w: no namespace can be made: %v", ErrNotContained, k.startErr)
+		}
 	case w.Exited != nil:
 		k.status = statusOf(w.Exited)
 		shut(k.over)

@@ -2,8 +2,10 @@ package resources_test
 
 import (
 	"context"
+	"errors"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -239,6 +241,24 @@ func TestContainmentThatIsNotToBeHadIsAnError(t *testing.T) {
 		assert.ErrorAs(t, end.Err, &start)
 		assert.ErrorIs(t, end.Err, resources.ErrNotContained)
 	}
+}
+
+// The error of a kernel that makes no namespace reads like one of the program's.
+func TestNamespaceThatIsNotToBeHadIsNoFaultOfTheProgram(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
+	cmd.Env = append(os.Environ(), testChildEnv+"=contain-nowhere", commandQuickExit)
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+	}
+	out, err := cmd.Output()
+	var start *os.PathError
+	if errors.As(err, &start) {
+		t.Skip("needs a namespace of users: ", err)
+	}
+	require.NoError(t, err)
+	assert.Equal(t, "true start true: it cannot be contained as it should be: no namespace can be made: no space left on device\n", string(out))
 }
 
 func TestCommandLimitsHoldFromTheStart(t *testing.T) {

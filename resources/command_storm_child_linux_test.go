@@ -2,6 +2,7 @@ package resources_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -24,6 +25,7 @@ var systemChildren = map[string]func(){
 	"contain-storm":   containStorm,
 	"contain-runtime": containRuntime,
 	"contain-burn":    containBurn,
+	"contain-nowhere": containNowhere,
 }
 
 // containStorm is a tree of processes in sessions of their own that ignore TERM; one in
@@ -171,6 +173,16 @@ func containBurn() {
 	for n := uint64(1); n != 0; n += 2 { // odd numbers, for ever
 		_ = n
 	}
+}
+
+// containNowhere asks for a namespace where none can be made any more, and says what that is.
+func containNowhere() {
+	if err := os.WriteFile("/proc/sys/user/max_pid_namespaces", []byte("0"), 0); err != nil {
+		panic(err)
+	}
+	c := resources.Command{Path: "true", Containment: "namespace+guard"}
+	end := resourcetest.Drive(context.Background(), resources.Of(c), commandBudget, nil)
+	fmt.Println(errors.Is(end.Err, resources.ErrNotContained), end.Err)
 }
 
 // containRuntime is a runtime with twenty trees, one of them a small storm. Its standard

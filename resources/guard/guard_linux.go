@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"sync/atomic"
@@ -70,7 +71,7 @@ func watchOver(p *Plan, control *bufio.Reader, out *words) {
 
 	w.tree.Probe()
 	if err := w.start(); err != nil {
-		out.say(Word{Failed: &Failed{Errno: int(errno(err))}})
+		out.say(Word{Failed: &Failed{Errno: int(errno(err)), NoNamespace: errors.Is(err, errNoNamespace)}})
 		return
 	}
 	letGoOfStreams()
@@ -133,6 +134,9 @@ func passedOn() []os.Signal {
 	}
 }
 
+// errNoNamespace says that it was the namespace that could not be made.
+var errNoNamespace = errors.New("there is no namespace")
+
 // start starts the command.
 func (w *watch) start() error {
 	if !w.plan.Namespace {
@@ -146,7 +150,7 @@ func (w *watch) start() error {
 	}
 	pid, answer, err := w.plan.forkNamespace()
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errNoNamespace, err)
 	}
 	said := make(chan Word)
 	w.child, w.inside = pid, said

@@ -58,7 +58,8 @@ type Started struct {
 
 // Failed says that the command could not be started.
 type Failed struct {
-	Errno int `json:"errno"`
+	Errno       int  `json:"errno"`
+	NoNamespace bool `json:"no_namespace,omitempty"` // that was to be had first: the command was not tried
 }
 
 // Exited says how the main process has ended, and what it and those it waited for used.

@@ -156,6 +156,7 @@ func TestFetchWhoseUploadIsNeverReadExpiresAndResets(t *testing.T) {
 	fetchExpires(t, resources.Fetch{URL: p.HTTP(), Body: body}, nil, nil)
 	close(over)
 	p.sawClose(t, time.Now(), fetchSlack)
+	assert.Less(t, p.Heard.Load(), int64(len(body)), "it was not to be read")
 }
 
 // blockedReader gives nothing until it is let go.

@@ -19,11 +19,13 @@ func TestFetchWhoseUploadIsNeverReadExpiresAndThePeerSeesIt(t *testing.T) {
 	sup := realWorld(t)
 	over := make(chan struct{})
 	p := newPeer(t, func(*peerConn) { <-over }) // reads nothing until it is over
-	_, expired := expires(t, sup, resources.Fetch{URL: p.HTTP(), Body: bytes.Repeat([]byte("x"), 64<<20)}, hangLimit)
+	const size = 64 << 20
+	_, expired := expires(t, sup, resources.Fetch{URL: p.HTTP(), Body: bytes.Repeat([]byte("x"), size)}, hangLimit)
 	assert.Equal(t, actors.Running, expired.Receipt.Phase)
 	w := watch(0)
 	close(over)
 	p.sawClose(t, w.due, w.stop(t))
+	assert.Less(t, p.Heard.Load(), int64(size), "it was not to be read")
 }
 
 // stuckReader is a body that gives nothing until it is let go, and cannot be closed.

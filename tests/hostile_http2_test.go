@@ -123,12 +123,12 @@ func multiplexed() map[string]struct {
 		"stall before the settings":   {peers.Silent, running},
 		"stall before the answer":     {streamed(silent), running},
 		"stall in the headers":        {streamed(open), running},
-		"drip of headers":             {streamed(after(open, slowly(continued))), running},
-		"drip of 103":                 {streamed(slowly(hints)), running},
+		"drip of headers":             {streamed(after(open, slowly(continued))), running.amid(dripped)},
+		"drip of 103":                 {streamed(slowly(hints)), running.amid(dripped)},
 		"stall in the body":           {streamed(ok), running},
-		"drip of a body":              {streamed(after(ok, slowly(data))), running},
-		"drip of nothing":             {streamed(after(ok, slowly(func(s *stream) error { return s.WriteData(s.id, false, nil) }))), running},
-		"pings and no answer":         {streamed(slowly(func(s *stream) error { return s.WritePing(false, [8]byte{}) })), running},
+		"drip of a body":              {streamed(after(ok, slowly(data))), running.amid(dripped)},
+		"drip of nothing":             {streamed(after(ok, slowly(func(s *stream) error { return s.WriteData(s.id, false, nil) }))), running.amid(dripped)},
+		"pings and no answer":         {streamed(slowly(func(s *stream) error { return s.WritePing(false, [8]byte{}) })), running.amid(dripped)},
 		"flood of headers":            {streamed(after(open, again(continued))), fails},
 		"flood of 103":                {streamed(again(hints)), fails},
 		"flood of body":               {streamed(after(ok, again(chunk))), tooMuch},
@@ -137,9 +137,9 @@ func multiplexed() map[string]struct {
 		"reset of the connection":     {streamed(after(ok, func(s *stream) { s.Reset() })), broken},
 		"half-close in the body":      {streamed(after(ok, func(s *stream) { s.HalfClose() })), broken},
 		"farewell before the answer":  {streamed(func(s *stream) { _ = s.WriteGoAway(s.id, http2.ErrCodeNo, nil) }), running},
-		"flood of pings":              {streamed(again(func(s *stream) error { return s.WritePing(false, [8]byte{}) })), running},
-		"flood of settings":           {streamed(again(func(s *stream) error { return s.WriteSettings() })), running},
-		"flood of empty data":         {streamed(after(ok, again(func(s *stream) error { return s.WriteData(s.id, false, nil) }))), running},
+		"flood of pings":              {streamed(again(func(s *stream) error { return s.WritePing(false, [8]byte{}) })), running.amid(flooded)},
+		"flood of settings":           {streamed(again(func(s *stream) error { return s.WriteSettings() })), running.amid(flooded)},
+		"flood of empty data":         {streamed(after(ok, again(func(s *stream) error { return s.WriteData(s.id, false, nil) }))), running.amid(flooded)},
 		"frame that is too large":     {streamed(func(s *stream) { s.Say("\xff\xff\xff\x00\x00\x00\x00\x00\x01") }), fails},
 		"garbage":                     {streamed(func(s *stream) { s.Say(strings.Repeat("what is this? ", 99)) }), fails},
 		"answer of an older protocol": {peers.Says("HTTP/1.1 200 OK\r\n\r\n", peers.Silent), fails},
@@ -176,13 +176,14 @@ func (h hostile) losesItsStream(t *testing.T, sup *supervisor.Supervisor, p *pee
 	closing := time.Now()
 	assert.NoError(t, sup.Close())
 	p.sawClose(t, closing, allowed)
+	h.want.suits(t, p)
 }
 
 // A body that is never taken, because the window stays shut, holds nobody.
 func TestHTTP2WindowThatStaysShutHoldsNobody(t *testing.T) {
 	sup := realWorld(t, supervisor.WithPolicy(timeoutpolicy.Fixed(patience)))
 	upload := func(f *resources.Fetch, _ string) { f.Method, f.Body = "POST", plenty }
-	h := hostile{streamed(func(*stream) {}), fetching("https://ADDR/", upload), running, "h2"}
+	h := hostile{streamed(func(*stream) {}), fetching("https://ADDR/", upload), running.unheard(), "h2"}
 	p, request := h.prepare(t, sup)
 	h.losesItsStream(t, sup, p, request)
 }

@@ -60,6 +60,8 @@ type fate struct {
 	is     error        // what errors.Is finds
 	says   string       // what its text holds
 	passes bool         // it ends well
+	told   int64        // how often at least the peer has said something by then
+	deaf   bool         // the peer has not heard all by then
 	check  func(error) bool
 }
 
@@ -73,6 +75,33 @@ func failsAs[E error]() fate {
 		_, ok := errors.AsType[E](err)
 		return ok
 	}}
+}
+
+// A peer that drips has said something this often by the limit, and one that floods.
+const (
+	dripped = 3
+	flooded = 100
+)
+
+// amid is the fate where the peer goes on talking.
+func (f fate) amid(told int64) fate {
+	f.told = told
+	return f
+}
+
+// unheard is the fate where the peer does not listen.
+func (f fate) unheard() fate {
+	f.deaf = true
+	return f
+}
+
+// suits checks that the peer has been what it was to be.
+func (f fate) suits(t *testing.T, p *peer) {
+	t.Helper()
+	assert.GreaterOrEqual(t, p.Told.Load(), f.told, "how often the peer has said something")
+	if f.deaf {
+		assert.Less(t, p.Heard.Load(), int64(len(plenty)), "the peer was to hear nothing")
+	}
 }
 
 // ofCall is the fate of a session's call: the session is open before its calls connect.
@@ -188,10 +217,10 @@ func exchanges(redirected fate) map[string]struct {
 		"stall in the trailers":        {answers(chunked+"0\r\nX: ", peers.Silent), running},
 		"stall in an error's body":     {answers("HTTP/1.1 500 Oh\r\nContent-Length: 99\r\n\r\nwhy", peers.Silent), running},
 		"stall in a gzip body":         {answers(okHead+"Content-Encoding: gzip\r\n\r\n\x1f\x8b", peers.Silent), running},
-		"drip of headers":              {answers(okHead+"X: ", drips("x")), running},
-		"drip of 103":                  {answers("", drips(earlyHints)), running},
-		"drip of a body":               {answers(longBody, drips("x")), running},
-		"drip of chunks":               {answers(chunked, drips("1\r\nx\r\n")), running},
+		"drip of headers":              {answers(okHead+"X: ", drips("x")), running.amid(dripped)},
+		"drip of 103":                  {answers("", drips(earlyHints)), running.amid(dripped)},
+		"drip of a body":               {answers(longBody, drips("x")), running.amid(dripped)},
+		"drip of chunks":               {answers(chunked, drips("1\r\nx\r\n")), running.amid(dripped)},
 		"reset before the answer":      {answers("", (*peers.Conn).Reset), broken},
 		"reset in the headers":         {answers(okHead, (*peers.Conn).Reset), broken},
 		"reset in the body":            {answers(longBody, (*peers.Conn).Reset), broken},
@@ -223,7 +252,7 @@ func handshakes() map[string]struct {
 	return map[string]row{
 		"TLS stall":             {peers.Silent, opening},
 		"TLS stall in a record": {peers.Says("\x16\x03\x03\x40\x00\x02", peers.Silent), opening},
-		"TLS drip":              {peers.Says("\x16\x03\x03\x40\x00", peers.Drips("\x02")), opening},
+		"TLS drip":              {peers.Says("\x16\x03\x03\x40\x00", peers.Drips("\x02")), opening.amid(dripped)},
 		"TLS reset":             {peers.ResetAtOnce, broken},
 		"TLS half-close":        {peers.HalfCloseAtOnce, broken},
 		"TLS garbage":           {peers.Garbage, failsSaying("tls")},
@@ -244,7 +273,7 @@ func proxies() map[string]struct {
 	return map[string]row{
 		"CONNECT stall":            {peers.Silent, opening},
 		"CONNECT stall in headers": {peers.Answers(granted+"X: ", peers.Silent), opening},
-		"CONNECT drip":             {peers.Answers(granted+"X: ", peers.Drips("x")), opening},
+		"CONNECT drip":             {peers.Answers(granted+"X: ", peers.Drips("x")), opening.amid(dripped)},
 		"CONNECT reset":            {peers.Answers("", (*peers.Conn).Reset), broken},
 		"CONNECT half-close":       {peers.Answers("", (*peers.Conn).HalfClose), broken},
 		"CONNECT flood of headers": {peers.Answers(granted, peers.Floods("X: y\r\n")), fate{}},
@@ -252,7 +281,7 @@ func proxies() map[string]struct {
 		"CONNECT refused":          {peers.Answers("HTTP/1.1 407 "+hidden+"\r\nContent-Length: 0\r\n\r\n", peers.Silent), failsSaying("407")},
 		"CONNECT garbage":          {peers.Garbage, failsSaying("malformed")},
 		"CONNECT, then TLS stall":  {peers.Answers(granted+"\r\n", peers.Silent), opening},
-		"CONNECT, then TLS drip":   {peers.Answers(granted+"\r\n", peers.Hears(1, peers.Says("\x16\x03\x03\x40\x00", peers.Drips("\x02")))), opening},
+		"CONNECT, then TLS drip":   {peers.Answers(granted+"\r\n", peers.Hears(1, peers.Says("\x16\x03\x03\x40\x00", peers.Drips("\x02")))), opening.amid(dripped)},
 		"CONNECT, then TLS reset":  {peers.Answers(granted+"\r\n", (*peers.Conn).Reset), broken},
 	}
 }
@@ -264,12 +293,12 @@ func streams() map[string]hostile {
 		for name, h := range map[string]hostile{
 			"stall":                      {peers.Silent, talking(scheme), running, scheme},
 			"stall in the answer":        {peers.Says("he", peers.Silent), talking(scheme, untilNewline), running, scheme},
-			"drip":                       {peers.Drips("x"), talking(scheme), running, scheme},
+			"drip":                       {peers.Drips("x"), talking(scheme), running.amid(dripped), scheme},
 			"flood":                      {peers.Floods("x"), talking(scheme, atMostAMegabyte), tooMuch, scheme},
 			"half-close":                 {peers.Says("all", (*peers.Conn).HalfClose), talking(scheme), passes, scheme},
 			"half-close in the answer":   {peers.Says("he", (*peers.Conn).HalfClose), talking(scheme, untilNewline), failsWith(io.ErrUnexpectedEOF), scheme},
-			"never reads":                {neverReads, talking(scheme, plentyToSend), running, scheme},
-			"half-close and never reads": {halfClosesAndNeverReads, talking(scheme, plentyToSend), running, scheme},
+			"never reads":                {neverReads, talking(scheme, plentyToSend), running.unheard(), scheme},
+			"half-close and never reads": {halfClosesAndNeverReads, talking(scheme, plentyToSend), running.unheard(), scheme},
 		} {
 			all["socket, "+scheme+", "+name] = h
 		}
@@ -317,7 +346,7 @@ func attacks() map[string]hostile {
 	}
 	for name, row := range map[string]hostile{
 		"SOCKS stall":   {script: peers.Silent, want: opening},
-		"SOCKS drip":    {script: peers.Says("\x05\x00\x05\x00\x00\x03\xff", peers.Drips("x")), want: opening},
+		"SOCKS drip":    {script: peers.Says("\x05\x00\x05\x00\x00\x03\xff", peers.Drips("x")), want: opening.amid(dripped)},
 		"SOCKS reset":   {script: peers.ResetAtOnce, want: broken},
 		"SOCKS garbage": {script: peers.Garbage, want: failsSaying("socks")},
 	} {
@@ -418,6 +447,7 @@ func (h hostile) expires(t *testing.T, sup *supervisor.Supervisor, p *peer, requ
 	assert.Empty(t, sup.Leftovers())
 	p.Let()
 	p.sawClose(t, due, allowed)
+	h.want.suits(t, p)
 	keepsSecrets(t, err, rec)
 }
 

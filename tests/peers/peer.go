@@ -19,6 +19,8 @@ type Script func(*Conn)
 type Peer struct {
 	Addr     string         // host:port, or the path of a unix socket
 	Accepted atomic.Int32   // connections so far
+	Heard    atomic.Int64   // bytes read so far, through Conn.In
+	Told     atomic.Int64   // how often something was said so far, through Conn
 	Closes   chan time.Time // when a connection was seen to end; beyond 1024 nobody took they are dropped
 
 	listener net.Listener
@@ -63,7 +65,7 @@ func Serve(l net.Listener, script Script) *Peer {
 			if !p.keep(conn) {
 				continue
 			}
-			c := &Conn{Conn: conn, In: bufio.NewReader(conn), N: p.Accepted.Add(1), ended: make(chan struct{}), peer: p}
+			c := &Conn{Conn: conn, In: bufio.NewReader(counted{conn, &p.Heard}), N: p.Accepted.Add(1), ended: make(chan struct{}), peer: p}
 			p.serving.Go(func() { // ends with the connection; Close waits for it
 				defer conn.Close()
 				script(c)
@@ -72,6 +74,18 @@ func Serve(l net.Listener, script Script) *Peer {
 		}
 	})
 	return p
+}
+
+// counted counts what is read.
+type counted struct {
+	io.Reader
+	bytes *atomic.Int64
+}
+
+func (c counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.bytes.Add(int64(n))
+	return n, err
 }
 
 // HTTP is the peer's address as an URL.
@@ -151,6 +165,15 @@ func (c *Conn) Request() (*http.Request, []byte) {
 func (c *Conn) Answer(s string) {
 	_, _ = c.Request()
 	c.Say(s)
+}
+
+// Write writes p, and counts that it was done.
+func (c *Conn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if err == nil {
+		c.peer.Told.Add(1)
+	}
+	return n, err
 }
 
 // Say writes s.

@@ -124,13 +124,14 @@ command=/bin/sh -c "sleep 0.05"
 autorestart=true
 startsecs=0
 `)
+	// Where one does not start, the shell ends at once and not by its limit.
 	for program, script := range map[string]string{
-		"tmux":              "tmux -S " + dir + "/tmux new-session -d 'sleep 1000'; sleep 30",
-		"nginx":             "nginx -c " + nginx + "; sleep 30",
-		"redis-server":      "redis-server --port 28082 --daemonize yes --dir " + dir + "; sleep 30",
-		"ssh-agent":         "ssh-agent; sleep 30",
-		"start-stop-daemon": "start-stop-daemon --start --background --startas /bin/sleep -- 1000; sleep 30",
-		"supervisord":       "supervisord -c " + supervisor + "; sleep 30",
+		"tmux":              "tmux -S " + dir + "/tmux new-session -d 'sleep 1000' && sleep 30",
+		"nginx":             "nginx -c " + nginx + " && sleep 30",
+		"redis-server":      "redis-server --port 28082 --daemonize yes --dir " + dir + " && sleep 30",
+		"ssh-agent":         "ssh-agent && sleep 30",
+		"start-stop-daemon": "start-stop-daemon --start --background --pidfile " + dir + "/none --startas /bin/sleep -- 1000 && sleep 30",
+		"supervisord":       "supervisord -c " + supervisor + " && sleep 30",
 	} {
 		t.Run(program, func(t *testing.T) {
 			if _, err := exec.LookPath(program); err != nil {
@@ -177,9 +178,10 @@ func withCookie(cookie string) []string {
 
 func TestCurfewThatIsKilledTakesItsCommandAlong(t *testing.T) {
 	cookie := "curfew-test-" + strconv.FormatInt(time.Now().UnixNano(), 36)
-	c := curfew(t, "exec", "-t", "20", "sh", "-c", "trap '' TERM; (setsid sh -c 'trap \"\" TERM; sleep 300; sleep 300' &); "+loop)
+	c := curfew(t, "exec", "-t", "20", "sh", "-c", "trap '' TERM; (setsid sh -c 'trap \"\" TERM; echo ready; sleep 300; sleep 300' &); sleep 300; sleep 300")
 	c.Env = append(os.Environ(), "CURFEW_TEST_COOKIE="+cookie)
 	rest := started(t, c)
+	require.Contains(t, withCookie(cookie), "curfew")
 	require.NoError(t, c.Process.Signal(syscall.SIGKILL))
 	rest()
 	_ = c.Wait()

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -103,7 +104,11 @@ func TestNoAnswerTakesMoreThan128MB(t *testing.T) {
 				continue
 			}
 			t.Run(kind+", "+name, func(t *testing.T) {
-				s := httptest.NewServer(b)
+				var asked atomic.Bool
+				s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					asked.Store(true)
+					b.ServeHTTP(w, r)
+				}))
 				defer s.Close()
 				defer s.CloseClientConnections()
 				// A child's figure begins with that of its parent, which must not be this one.
@@ -118,6 +123,7 @@ func TestNoAnswerTakesMoreThan128MB(t *testing.T) {
 				require.NoError(t, err)
 				t.Logf("%d MB: %s", used>>20, strings.TrimSpace(said.String()))
 				assert.Less(t, used, most)
+				assert.True(t, asked.Load(), "it has got an answer")
 			})
 		}
 	}

@@ -302,6 +302,7 @@ func TestSilentStandardInputHoldsNobody(t *testing.T) {
 // parent must not be a test that has been running for some time.
 func measured() {
 	c := exec.Command(os.Args[1], os.Args[2:]...)
+	c.Stderr = os.Stderr
 	if err := c.Run(); c.ProcessState == nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(codeInternal)
@@ -320,14 +321,15 @@ func TestMemoryIsBounded(t *testing.T) {
 	page, bound := startHTTP(t), int64(memoryMaxBytes)
 	cases := []struct {
 		code int
+		says string
 		args []string
 	}{
-		{codeFailed, []string{"fetch", page + "/bomb"}},
-		{codeFailed, []string{"fetch", page + "/huge"}},
-		{codeFailed, []string{"xmlrpc", page, "deep"}},
-		{codeFailed, []string{"xmlrpc", page, "endless"}},
-		{codeDone, []string{"xmlrpc", page, "wide"}},
-		{codeDone, []string{"xmlrpc", page, "huge"}},
+		{codeFailed, "body larger than", []string{"fetch", page + "/bomb"}},
+		{codeFailed, "body larger than", []string{"fetch", page + "/huge"}},
+		{codeFailed, "nested too deeply", []string{"xmlrpc", page, "deep"}},
+		{codeFailed, "body larger than", []string{"xmlrpc", page, "endless"}},
+		{codeDone, "", []string{"xmlrpc", page, "wide"}},
+		{codeDone, "", []string{"xmlrpc", page, "huge"}},
 	}
 	if raceDetector {
 		bound *= 4        // what the detector may make of it
@@ -335,11 +337,14 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 	for _, c := range cases {
 		cmd := exec.CommandContext(t.Context(), "measured", append([]string{"curfew", c.args[0], "-t", "60"}, c.args[1:]...)...)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
 		out, err := cmd.Output()
 		var most int64
 		_, scanErr := fmt.Sscan(string(out), &most)
 		require.NoError(t, scanErr, err)
 		assert.Equal(t, c.code, cmd.ProcessState.ExitCode(), c.args)
+		assert.Contains(t, stderr.String(), c.says)
 		t.Logf("%q: %d MB", c.args, most>>20)
 		assert.Less(t, most, bound, c.args)
 	}

@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -113,7 +114,8 @@ func (w wrapper) row() string {
 		if err := cmd.Run(); cmd.ProcessState == nil {
 			return fmt.Sprintf("| %s | does not start: %v | |", w.name, err)
 		}
-		if code := cmd.ProcessState.ExitCode(); code == 127 || code == 2 || code == 1 {
+		// Its own codes: nothing was run, of which nothing is left.
+		if code := cmd.ProcessState.ExitCode(); slices.Contains([]int{1, 2, 125, 126, 127}, code) {
 			return fmt.Sprintf("| %s | not to be had here (code %d) | |", w.name, code)
 		}
 	}

@@ -130,10 +130,11 @@ func (b boxed) Attach(sys *syscall.SysProcAttr) (done func(), err error) {
 
 // guarded is the killer that has a guard do it.
 func (c Command) guarded(ctx context.Context, held *Held, steps []signalStep, m means) *guardKiller {
-	grace, _ := held.Waits()
+	grace, force := held.Waits()
 	k := &guardKiller{
 		program: m.guard, cgroups: m.cgroups,
 		demanded: c.Containment == containCgroupGuard,
+		alone:    guardKills(force),
 		plan: guard.Plan{
 			Namespace: m.namespace, Leave: c.LeaveBackground, Limits: c.limits(),
 			GraceNS: int64(min(grace, graceMost)),

@@ -41,6 +41,12 @@ func LookWanted(pids []int, wanted bool) (seen int) {
 	return seen
 }
 
+// GuardKills is how many kills of a force are left to a guard.
+func GuardKills(force time.Duration) int { return guardKills(force) }
+
+// KillsWithin is how many kills a force has that ends nothing.
+func KillsWithin(force time.Duration) int { return 1 + int((forceWait(force)-1)/killAgain) }
+
 // GroupOf starts cmd under the process group's killer, and returns what that says is
 // left, and what kills it.
 func GroupOf(cmd *exec.Cmd) (left func() []Leftover, kill func(), err error) {

@@ -35,6 +35,7 @@ type guardKiller struct {
 	plan     guard.Plan     // without what start adds
 	process  *os.Process    // the guard
 	control  *os.File       // signals to it; its end says that this process has gone
+	alone    int            // how many kills are left to it: see guardKills
 	running  chan struct{}  // closed when the program runs, or will not
 	over     chan struct{}  // closed when the main process has ended
 	ended    chan struct{}  // closed when the guard has ended and has been reaped
@@ -125,8 +126,14 @@ func (k *guardKiller) launch(cmd *exec.Cmd) (words *os.File, err error) {
 	return words, nil
 }
 
-// guardKills is how many kills are left to the guard, each killAgain after the one before.
-const guardKills = 2
+// guardKills is how many kills, each killAgain after the one before, are left to the guard before
+// the runtime kills too: one less where the force, if it is not zero, would be over by then.
+func guardKills(force time.Duration) int {
+	if force > 0 && forceWait(force) < 3*killAgain {
+		return 1
+	}
+	return 2
+}
 
 // planWait bounds the time in which a guard must have begun to read.
 const planWait = 10 * time.Second
@@ -285,8 +292,8 @@ func (k *guardKiller) signal(sig syscall.Signal) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	alone := isClosed(k.ended)
-	if !alone && k.kills == 0 {
+	ended := isClosed(k.ended)
+	if !ended && k.kills == 0 {
 		// Before all else: what the guard is at now takes time from the kill.
 		_ = k.control.SetWriteDeadline(time.Now().Add(orderWait))
 		_, _ = k.control.Write([]byte{byte(sig)})
@@ -297,7 +304,7 @@ func (k *guardKiller) signal(sig syscall.Signal) {
 			_ = k.box.Kill()
 		}
 	}
-	if alone || k.kills > guardKills {
+	if ended || k.kills > k.alone {
 		// There is no guard any more; or it does not get on with it, because somebody
 		// stops it, say. Before that it is left to it: two are in each other's way.
 		if k.last == nil {
@@ -309,7 +316,7 @@ func (k *guardKiller) signal(sig syscall.Signal) {
 			_ = k.process.Kill() // it has not begun, and may be no guard at all
 		}
 	}
-	if !alone {
+	if !ended {
 		_ = k.process.Signal(syscall.SIGCONT)
 	}
 }

@@ -367,3 +367,23 @@ func TestGuardLeavesTheBackgroundWhenAsked(t *testing.T) {
 	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
 	commandDies(t, pid)
 }
+
+func TestGuardThatIsHeldUpLeavesTheKillToTheRuntime(t *testing.T) {
+	freeze, thaw := freezer(t)
+	b := timeoutpolicy.Budget{Limit: 500 * time.Millisecond, Grace: 50 * time.Millisecond, Force: 500 * time.Millisecond}
+	end, pid := guardedWith(t, "guard", b, freeze)
+	require.Len(t, end.Report.Left(), 1)
+	assert.Contains(t, end.Report.Left()[0].What, "guard")
+	commandDies(t, pid)
+	thaw()
+	assert.Eventually(t, func() bool { return end.Report.Remains[0].Retry() == nil }, 5*time.Second, 5*time.Millisecond)
+}
+
+// In a force that has time for a second kill the last one is not left to the guard alone.
+func TestGuardIsNotLeftAloneForAWholeForce(t *testing.T) {
+	for force := 26 * time.Millisecond; force < time.Second; force += time.Millisecond {
+		assert.Greater(t, resources.KillsWithin(force), resources.GuardKills(force), force)
+	}
+	assert.Equal(t, 2, resources.GuardKills(time.Second))
+	assert.Equal(t, 2, resources.GuardKills(0), "its wait is another's")
+}

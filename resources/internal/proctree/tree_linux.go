@@ -6,7 +6,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -55,15 +54,16 @@ func (t *Tree) Probe() {
 }
 
 // handles reports whether the kernel has pidfds that take signals: 5.3 and later have, unless a
-// filter of system calls forbids them.
-var handles = sync.OnceValue(func() bool {
+// filter of system calls forbids them. It is asked each time, which takes microseconds: for want
+// of descriptors it says no.
+func handles() bool {
 	fd, err := unix.PidfdOpen(os.Getpid(), 0)
 	if err != nil {
 		return false
 	}
 	defer unix.Close(fd)
 	return unix.PidfdSendSignal(fd, 0, nil, 0) == nil
-})
+}
 
 // Works reports whether Probe has found it.
 func (t *Tree) Works() bool { return t.usable }

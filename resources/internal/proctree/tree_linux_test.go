@@ -89,3 +89,19 @@ func TestALookThatIsBrokenOffLearnsNoMore(t *testing.T) {
 	assert.Equal(t, [2]int{3, 3}, [2]int{seen, left})
 	assert.False(t, tree.Look(), "there are no more")
 }
+
+// A probe that fails because there are no descriptors left says nothing about the next one.
+func TestProbeThatWasOutOfDescriptorsIsMadeAgain(t *testing.T) {
+	tree := Tree{}
+	if tree.Probe(); !tree.Works() {
+		t.Skip("needs /proc and pidfds")
+	}
+	var was unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &was))
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Max: was.Max}))
+	tree.Probe()
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &was))
+	assert.False(t, tree.Works())
+	tree.Probe()
+	assert.True(t, tree.Works())
+}

@@ -60,3 +60,28 @@ func GroupOf(cmd *exec.Cmd) (left func() []Leftover, kill func(), err error) {
 		p.goneWithin(p.asking, 5*time.Second)
 	}, nil
 }
+
+// sharedBox is a box in which there is somebody else for as long as it says so.
+type sharedBox struct{ populated func() bool }
+
+func (b sharedBox) Attach(*syscall.SysProcAttr) (func(), error) { return func() {}, nil }
+func (b sharedBox) Kill() error                                 { return nil }
+func (b sharedBox) Populated() bool                             { return b.populated() }
+func (b sharedBox) Members() []int                              { return nil }
+func (b sharedBox) RemoveWithin(time.Duration) error            { return nil }
+
+// BoxedGroup starts cmd under the process group's killer with a box that it is not in. It
+// returns what says how many processes were seen, what says whether all have gone, and what
+// kills them.
+func BoxedGroup(cmd *exec.Cmd, populated func() bool) (seen func() int, gone func() bool, kill func(), err error) {
+	k := newGroup(false)
+	k.newBox = func() (box, error) { return sharedBox{populated}, nil }
+	if err := k.start(context.Background(), func() *exec.Cmd { return cmd }); err != nil {
+		return nil, nil, nil, err
+	}
+	seen = func() int {
+		seen, _, _ := k.count()
+		return seen
+	}
+	return seen, func() bool { return k.gone(over) }, func() { k.signal(syscall.SIGKILL) }, nil
+}

@@ -257,3 +257,36 @@ func TestALookMakesWayForWhoWantsTheTree(t *testing.T) {
 	assert.Equal(t, 2, resources.LookWanted(pids, false))
 	assert.Zero(t, resources.LookWanted(pids, true))
 }
+
+// One that has left the cgroup is followed, also while others are in that.
+func TestTreeOutsideOfABoxIsLookedAtWhileThereIsOneInIt(t *testing.T) {
+	if !commandCanHave(t, "guard") {
+		t.Skip("needs /proc and pidfds")
+	}
+	commandNeedsSetsid(t)
+	in, asks, err := os.Pipe()
+	require.NoError(t, err)
+	says, out, err := os.Pipe()
+	require.NoError(t, err)
+	defer says.Close()
+	cmd := exec.Command("sh", "-c", `exec 3<&0; setsid sh -c 'read ask; setsid sleep 1000 & echo $!; read ask' <&3 & exec sleep 1000`)
+	cmd.Stdin, cmd.Stdout = in, out
+	populated := true
+	seen, gone, kill, err := resources.BoxedGroup(cmd, func() bool { return populated })
+	require.NoError(t, err)
+	_, _ = in.Close(), out.Close()
+	assert.Eventually(t, func() bool { return seen() == 2 }, 5*time.Second, time.Millisecond)
+	require.NoError(t, cmd.Process.Kill())
+
+	_, _ = asks.WriteString("fork\n")
+	buf := make([]byte, 32)
+	n, err := says.Read(buf)
+	require.NoError(t, err)
+	orphan := commandPID(t, buf[:n])
+	assert.Eventually(t, func() bool { return !gone() && seen() == 3 }, 5*time.Second, time.Millisecond)
+	require.NoError(t, asks.Close()) // its parent ends
+	populated = false
+	kill()
+	commandDies(t, orphan)
+	assert.Eventually(t, gone, 5*time.Second, time.Millisecond)
+}

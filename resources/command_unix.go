@@ -264,15 +264,10 @@ func (g *processGroup) empty() bool {
 	if !isClosed(g.ended) {
 		return false
 	}
-	if g.box != nil {
-		if g.box.Populated() {
-			return false
-		}
-		if g.killed {
-			g.tree.Members = nil // nobody can come into it any more
-		}
+	if g.killed && g.box != nil && !g.box.Populated() {
+		g.tree.Members = nil // nobody can come into it any more
 	}
-	g.tree.Look()
+	g.tree.Look() // at those outside of the box too, whoever is in it
 	if g.tree.Alive() || !g.groupEmpty() || (g.box != nil && g.box.Populated()) {
 		return false
 	}

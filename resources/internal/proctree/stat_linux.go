@@ -132,7 +132,12 @@ func ChildrenOf(pid int, threads ...int) []int {
 	return pids
 }
 
+// childrenByParent looks at all processes there are, which takes its time: not for one that has
+// gone, of which there are hundreds while a tree dies.
 func childrenByParent(parent int) []int {
+	if HasGone(unix.Access("/proc/"+strconv.Itoa(parent), unix.F_OK)) {
+		return nil
+	}
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil

@@ -105,3 +105,13 @@ func TestProbeThatWasOutOfDescriptorsIsMadeAgain(t *testing.T) {
 	tree.Probe()
 	assert.True(t, tree.Works())
 }
+
+// To look at all processes for the children of each that has gone in between holds up a kill.
+func TestChildrenOfOneThatHasGoneAreNotLookedFor(t *testing.T) {
+	cmd := exec.Command("true")
+	require.NoError(t, cmd.Run())
+	gone := cmd.Process.Pid
+	assert.Empty(t, Children(gone))
+	allocs := testing.AllocsPerRun(10, func() { ChildrenOf(gone, gone) })
+	assert.Less(t, allocs, 20.0, "all processes are several hundred")
+}

@@ -85,3 +85,31 @@ func BoxedGroup(cmd *exec.Cmd, populated func() bool) (seen func() int, gone fun
 	}
 	return seen, func() bool { return k.gone(over) }, func() { k.signal(syscall.SIGKILL) }, nil
 }
+
+// GoneWanted starts cmd under the process group's killer, waits until it has ended, and says
+// whether all have gone while somebody waits for the tree, and then while nobody does.
+func GoneWanted(cmd *exec.Cmd) (wanted, alone bool, err error) {
+	k := newGroup(false)
+	k.newBox = func() (box, error) { return sharedBox{func() bool { return false }}, nil }
+	if err := k.start(context.Background(), func() *exec.Cmd { return cmd }); err != nil {
+		return false, false, err
+	}
+	<-k.exited()
+	got := make(chan struct{})
+	k.tree.Members = func() []int { // the look has begun
+		// Ends with it.
+		go func() {
+			defer close(got)
+			k.mu.Lock()
+			defer k.mu.Unlock()
+		}()
+		for k.mu.wanted.Load() == 0 {
+			runtime.Gosched()
+		}
+		k.tree.Members = nil
+		return nil
+	}
+	wanted = k.gone(over)
+	<-got
+	return wanted, k.gone(over), nil
+}

@@ -86,14 +86,19 @@ func containments() []string {
 	return []string{containCgroupGuard, containGuard, containNamespace, containCgroup, containGroup}
 }
 
-// poll calls look until it says yes or ctx ends, at growing intervals.
+// poll calls look until it says yes, at growing intervals; once more after ctx has ended.
 func poll(ctx context.Context, look func() bool) bool {
-	for pause := 200 * time.Microsecond; !look(); pause = min(2*pause, 10*time.Millisecond) {
+	for pause := 200 * time.Microsecond; ; pause = min(2*pause, 10*time.Millisecond) {
+		last := ctx.Err() != nil
+		if look() {
+			return true
+		}
+		if last {
+			return false
+		}
 		select {
 		case <-ctx.Done():
-			return look()
 		case <-time.After(pause):
 		}
 	}
-	return true
 }

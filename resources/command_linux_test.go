@@ -256,6 +256,11 @@ func TestALookMakesWayForWhoWantsTheTree(t *testing.T) {
 	}
 	assert.Equal(t, 2, resources.LookWanted(pids, false))
 	assert.Zero(t, resources.LookWanted(pids, true))
+
+	broken, whole, err := resources.GoneWanted(exec.Command("true"))
+	require.NoError(t, err)
+	assert.False(t, broken, "a look that was broken off proves nothing")
+	assert.True(t, whole)
 }
 
 // One that has left the cgroup is followed, also while others are in that.

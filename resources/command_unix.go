@@ -72,9 +72,14 @@ func (l *treeLock) Lock() {
 func (l *treeLock) look(t *proctree.Tree) {
 	l.Lock()
 	defer l.Unlock()
-	t.BreakOff = func() bool { return l.wanted.Load() > 0 }
+	l.makeWay(t)
 	t.Look()
 	t.BreakOff = nil
+}
+
+// makeWay has the tree's looks broken off from now on when somebody wants the lock, which is held.
+func (l *treeLock) makeWay(t *proctree.Tree) {
+	t.BreakOff = func() bool { return l.wanted.Load() > 0 }
 }
 
 // boxWait is how long a box whose processes have all gone may take to go itself.
@@ -255,6 +260,8 @@ func (g *processGroup) gone(ctx context.Context) bool {
 	return poll(ctx, func() bool {
 		g.mu.Lock()
 		defer g.mu.Unlock()
+		g.mu.makeWay(&g.tree)
+		defer func() { g.tree.BreakOff = nil }()
 		return g.empty()
 	})
 }
@@ -268,7 +275,7 @@ func (g *processGroup) empty() bool {
 		g.tree.Members = nil // nobody can come into it any more
 	}
 	g.tree.Look() // at those outside of the box too, whoever is in it
-	if g.tree.Alive() || !g.groupEmpty() || (g.box != nil && g.box.Populated()) {
+	if g.tree.BrokenOff() || g.tree.Alive() || !g.groupEmpty() || (g.box != nil && g.box.Populated()) {
 		return false
 	}
 	g.reapLocked()

@@ -17,6 +17,7 @@ type Tree struct {
 
 func (t *Tree) Probe()               {}
 func (t *Tree) Works() bool          { return false }
+func (t *Tree) BrokenOff() bool      { return false }
 func (t *Tree) RootEnded()           {}
 func (t *Tree) Round()               {}
 func (t *Tree) Look() bool           { return false }

@@ -139,7 +139,7 @@ func (t *Tree) Look() (more bool) {
 	var queue []*seen
 	there := make(map[int]bool, len(t.known)) // the numbers of those that are in the tree, and alive
 	for _, s := range t.known {
-		if t.brokenOff() {
+		if t.BrokenOff() {
 			return false
 		}
 		known := s.gone
@@ -149,7 +149,7 @@ func (t *Tree) Look() (more bool) {
 			t.forget(s)
 		}
 	}
-	for len(queue) > 0 && !t.brokenOff() {
+	for len(queue) > 0 && !t.BrokenOff() {
 		parent := queue[0]
 		queue = queue[1:]
 		for _, st := range parent.children(there) {
@@ -162,7 +162,8 @@ func (t *Tree) Look() (more bool) {
 	return t.members(there) || more
 }
 
-func (t *Tree) brokenOff() bool { return t.BreakOff != nil && t.BreakOff() }
+// BrokenOff reports whether a look would be broken off now, and so the last one may have been.
+func (t *Tree) BrokenOff() bool { return t.BreakOff != nil && t.BreakOff() }
 
 // members learns of the Members that are not in the tree.
 func (t *Tree) members(there map[int]bool) (more bool) {
@@ -170,7 +171,7 @@ func (t *Tree) members(there map[int]bool) (more bool) {
 		return false
 	}
 	for _, pid := range t.Members() {
-		if t.brokenOff() {
+		if t.BrokenOff() {
 			return more
 		}
 		if there[pid] {
@@ -257,7 +258,7 @@ func (t *Tree) Round() { t.rounds++ }
 // members of group, which are sent it as a whole. 0 is no group.
 func (t *Tree) Signal(sig syscall.Signal, group int) {
 	for _, s := range t.known {
-		if t.brokenOff() {
+		if t.BrokenOff() {
 			return
 		}
 		if s.hidden || s.round == t.rounds || !s.refresh() {

@@ -38,7 +38,7 @@
 //
 // # Cost
 //
-// A guard is one program more to start and to end: on the machine of the README's figures, 5 ms
+// A guard is one program more to start and to end: on the machine of the README's figures, 4 ms
 // on top of the command's own start, of which its program's beginning, before its first line,
 // is 2. Linked dynamically, as Go does where there is cgo, that is 0.8 ms more.
 //

@@ -42,17 +42,16 @@ type watch struct {
 	tree  proctree.Tree
 	box   *cgroup.Group // nil without one
 
-	child   int         // ours: the main process, or the init of its namespace
-	parents []int       // the threads that have children: the first one, and who started the first child
-	main    int         // the main process; 0 when it is not known
-	inside  <-chan Word // of that init; nil, which brings nothing, where there is none
-	begun   bool        // the main process runs, or has run
-	ended   bool
-	asked   bool      // a signal of the ladder has been sent
-	rung    int       // the next of the ladder, if it is on us to climb
-	kill    time.Time // when all is killed; zero is never
-	killed  bool
-	timer   *time.Timer
+	child  int         // ours: the main process, or the init of its namespace
+	main   int         // the main process; 0 when it is not known
+	inside <-chan Word // of that init; nil, which brings nothing, where there is none
+	begun  bool        // the main process runs, or has run
+	ended  bool
+	asked  bool      // a signal of the ladder has been sent
+	rung   int       // the next of the ladder, if it is on us to climb
+	kill   time.Time // when all is killed; zero is never
+	killed bool
+	timer  *time.Timer
 }
 
 // watchOver is a guard's life.

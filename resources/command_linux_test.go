@@ -208,7 +208,7 @@ sample:
 	ends.Range(func(_, v any) bool {
 		end := v.(resourcetest.End)
 		assert.True(t, end.Back)
-		assert.True(t, end.Aborted, "it has waited all the time")
+		assert.True(t, end.Aborted, "it has waited all the time: %v", end.Err)
 		assert.Empty(t, end.Report.Left())
 		return true
 	})

@@ -45,8 +45,9 @@ func Drive(ctx context.Context, use resources.Use, b timeoutpolicy.Budget, shelf
 
 	select {
 	case <-runner:
-		// As in the runtime: an error at or after the end counts as the end.
-		end.Aborted = end.Err != nil && ctx.Err() != nil
+		// As in the runtime: an error at or after the end counts as the end. A guard may be
+		// there before the context's timer is.
+		end.Aborted = end.Err != nil && (ctx.Err() != nil || !time.Now().Before(deadline))
 	case <-ctx.Done():
 		end.Aborted = true
 	}

@@ -63,7 +63,7 @@ func containStorm() {
 	}
 	fmt.Println("ready")
 	for {
-		time.Sleep(time.Hour)
+		rawSleep(999999999) // until it is killed
 	}
 }
 

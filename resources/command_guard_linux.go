@@ -330,12 +330,8 @@ func (k *guardKiller) leave() {
 }
 
 func (k *guardKiller) gone(ctx context.Context) bool {
-	select {
-	case <-k.ended:
-	case <-ctx.Done():
-		if !isClosed(k.ended) {
-			return false
-		}
+	if !within(ctx, k.ended) {
+		return false
 	}
 	return poll(ctx, func() bool {
 		k.mu.Lock()

@@ -86,6 +86,16 @@ func containments() []string {
 	return []string{containCgroupGuard, containGuard, containNamespace, containCgroup, containGroup}
 }
 
+// within waits for c to be closed, and reports whether it was by the time that ctx ended.
+func within(ctx context.Context, c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	case <-ctx.Done():
+		return isClosed(c)
+	}
+}
+
 // poll calls look until it says yes, at growing intervals; once more after ctx has ended.
 func poll(ctx context.Context, look func() bool) bool {
 	for pause := 200 * time.Microsecond; ; pause = min(2*pause, 10*time.Millisecond) {

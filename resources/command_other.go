@@ -138,12 +138,8 @@ func (p *plainProcess) counted() (total, active int) {
 func (p *plainProcess) leave() {}
 
 func (p *plainProcess) gone(ctx context.Context) bool {
-	select {
-	case <-p.ended:
-	case <-ctx.Done():
-		if !isClosed(p.ended) {
-			return false
-		}
+	if !within(ctx, p.ended) {
+		return false
 	}
 	return poll(ctx, func() bool {
 		p.mu.Lock()

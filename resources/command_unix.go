@@ -250,12 +250,8 @@ func (g *processGroup) send(sig syscall.Signal) {
 }
 
 func (g *processGroup) gone(ctx context.Context) bool {
-	select {
-	case <-g.ended:
-	case <-ctx.Done():
-		if !isClosed(g.ended) {
-			return false
-		}
+	if !within(ctx, g.ended) {
+		return false
 	}
 	return poll(ctx, func() bool {
 		g.mu.Lock()

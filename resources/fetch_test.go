@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -27,6 +26,7 @@ import (
 
 	"curfew.example/resources"
 	"curfew.example/resources/resourcetest"
+	"curfew.example/tests/alone"
 	"curfew.example/timeoutpolicy"
 )
 
@@ -651,26 +651,9 @@ func TestUnixSocketIsDialledInPlaceOfTheHost(t *testing.T) {
 	assert.ErrorIs(t, fetchFails(t, resources.Fetch{URL: "http://some.name/x", Unix: path + ".none"}, nil), os.ErrNotExist)
 }
 
-// inAProcessOfItsOwn runs the test anew in one, and reports whether this is that.
-func inAProcessOfItsOwn(t *testing.T) bool {
-	t.Helper()
-	const mark = "CURFEW_TEST_ALONE"
-	if os.Getenv(mark) == t.Name() {
-		return true
-	}
-	self, err := os.Executable()
-	require.NoError(t, err)
-	cmd := exec.CommandContext(t.Context(), self, "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), mark+"="+t.Name())
-	out, err := cmd.CombinedOutput()
-	assert.NoError(t, err, "%s", out)
-	assert.Contains(t, string(out), "--- PASS: "+t.Name()+" ")
-	return false
-}
-
 // net/http asks the environment once a process.
 func TestProxiesOfTheEnvironmentAreIgnored(t *testing.T) {
-	if !inAProcessOfItsOwn(t) {
+	if alone.Run(t) {
 		return
 	}
 	resourcetest.NothingLeft(t)

@@ -26,6 +26,7 @@ import (
 	"curfew.example/actors"
 	"curfew.example/resources"
 	"curfew.example/supervisor"
+	"curfew.example/tests/alone"
 	"curfew.example/tests/peers"
 	"curfew.example/timeoutpolicy"
 )
@@ -288,7 +289,7 @@ func TestSeedM10AnyMethodHeadersAndBody(t *testing.T) {
 }
 
 func TestSeedM10EnvironmentsProxiesAndNetrcAreIgnored(t *testing.T) {
-	if alone(t) { // net/http reads the environment at its first request, of whichever test that is
+	if alone.Run(t) { // net/http reads the environment at its first request, of whichever test that is
 		return
 	}
 	proxy := newPeer(t, func(*peerConn) {})

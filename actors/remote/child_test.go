@@ -10,9 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"regexp"
 	"runtime"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -177,29 +175,6 @@ func (c *child) close() {
 	c.t.Helper()
 	require.NoError(c.t, c.in.Close())
 	require.NoError(c.t, c.cmd.Wait())
-}
-
-// aloneEnv names the test that a process of the test binary is there for.
-const aloneEnv = "CURFEW_REMOTE_ALONE"
-
-// alone runs a test in a process of its own, and reports in the process it came from that
-// it has been run. Each start of remote replaces gRPC's logger without a lock, which the
-// race detector reports where goroutines of another node have ever used it: so one process
-// has one node.
-func alone(t *testing.T) bool {
-	t.Helper()
-	if os.Getenv(aloneEnv) == t.Name() {
-		return false
-	}
-	self, err := os.Executable()
-	require.NoError(t, err)
-	pattern := "^" + strings.ReplaceAll(regexp.QuoteMeta(t.Name()), "/", "$/^") + "$"
-	cmd := exec.Command(self, "-test.run="+pattern, "-test.timeout=2m", "-test.count=1", "-test.v")
-	cmd.Env = append(os.Environ(), aloneEnv+"="+t.Name(), raceExit)
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	require.Contains(t, string(out), "--- PASS: "+t.Name(), "a pattern that fits no test is no failure")
-	return true
 }
 
 // authority makes certificates for 127.0.0.1.

@@ -24,13 +24,14 @@ import (
 	"curfew.example/actors/remote"
 	"curfew.example/actors/remote/curfewv1"
 	"curfew.example/resources"
+	"curfew.example/tests/alone"
 )
 
 // frames is how many malformed messages are sent.
 const frames = 10_000
 
 func TestMalformedFramesDoNoHarm(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	seed := uint64(time.Now().UnixNano())
@@ -237,7 +238,7 @@ func unary(t *testing.T, address string, conf *tls.Config) {
 }
 
 func TestStrangersCannotCrowdOutPeers(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	issue := authority(t)

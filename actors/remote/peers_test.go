@@ -15,10 +15,11 @@ import (
 	"curfew.example/actors/remote"
 	"curfew.example/resources"
 	"curfew.example/supervisor"
+	"curfew.example/tests/alone"
 )
 
 func TestAbsentPeerIsNoticedAtOnce(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	n := startNode(t, remote.Config{TLS: authority(t)()})
@@ -34,7 +35,7 @@ func TestAbsentPeerIsNoticedAtOnce(t *testing.T) {
 }
 
 func TestKilledPeerIsNoticedAtOnceAndItsSuccessorIsUsed(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	issue := authority(t)
@@ -71,7 +72,7 @@ func TestKilledPeerIsNoticedAtOnceAndItsSuccessorIsUsed(t *testing.T) {
 }
 
 func TestKilledAskerHasItsRequestsStopped(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	issue := authority(t)
@@ -95,7 +96,7 @@ func TestKilledAskerHasItsRequestsStopped(t *testing.T) {
 }
 
 func TestASupervisorThatIsReplacedKeepsWhatItHasUnderWay(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	issue := authority(t)
@@ -129,7 +130,7 @@ func TestASupervisorThatIsReplacedKeepsWhatItHasUnderWay(t *testing.T) {
 }
 
 func TestSilentAddressIsGivenUpByDeadlineAndGrace(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	const limit, grace = 200 * time.Millisecond, 100 * time.Millisecond
@@ -149,7 +150,7 @@ func TestSilentAddressIsGivenUpByDeadlineAndGrace(t *testing.T) {
 }
 
 func TestPeerThatIsNotTrustedIsRefused(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	c := startChild(t, childConf{TLS: authority(t)(), Allow: loopback()})
@@ -163,7 +164,7 @@ func TestPeerThatIsNotTrustedIsRefused(t *testing.T) {
 }
 
 func TestAskerThatIsNotTrustedIsRefused(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	theirs, mine := authority(t)(), authority(t)()
@@ -194,7 +195,7 @@ func (q *questioner) Receive(c actor.Context) {
 }
 
 func TestActorAsksAPeerByTheSameMessages(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	p, c := pair(t, loopback())
@@ -265,7 +266,7 @@ func hang(t *testing.T, n *remote.Node, c *child) (done chan error, ended chan s
 }
 
 func TestCloseStopsWhatIsUnderWayAtPeers(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	issue := authority(t)
@@ -286,7 +287,7 @@ func TestCloseStopsWhatIsUnderWayAtPeers(t *testing.T) {
 }
 
 func TestPeerThatClosesAnswersFirst(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	issue := authority(t)
@@ -301,7 +302,7 @@ func TestPeerThatClosesAnswersFirst(t *testing.T) {
 }
 
 func TestStartRefusesWhatMakesNoSense(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	good := remote.Config{Listen: "127.0.0.1:0", TLS: authority(t)()}

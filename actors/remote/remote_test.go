@@ -22,6 +22,7 @@ import (
 	"curfew.example/actors/remote"
 	"curfew.example/actors/remote/curfewv1"
 	"curfew.example/resources"
+	"curfew.example/tests/alone"
 	"curfew.example/timeoutpolicy"
 )
 
@@ -67,7 +68,7 @@ func site(t *testing.T) (url string, hung, ended chan struct{}) {
 func within(d time.Duration) remote.Options { return remote.Options{Within: d} }
 
 func TestFetchOfAPeer(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	p, _ := pair(t, loopback())
@@ -112,7 +113,7 @@ func freeAddress(t *testing.T) string {
 }
 
 func TestSocketOfAPeer(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	p, _ := pair(t, loopback())
@@ -137,7 +138,7 @@ func TestSocketOfAPeer(t *testing.T) {
 }
 
 func TestXMLRPCCallOfAPeer(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	p, _ := pair(t, loopback())
@@ -170,7 +171,7 @@ func TestNothingIsAllowedByDefault(t *testing.T) {
 	url, _, _ := site(t)
 	for name, allow := range map[string]*remote.Allow{"nobody is served": nil, "an empty list": {}} {
 		t.Run(name, func(t *testing.T) {
-			if alone(t) {
+			if alone.Run(t) {
 				return
 			}
 			p, _ := pair(t, allow)
@@ -188,7 +189,7 @@ func TestNothingIsAllowedByDefault(t *testing.T) {
 }
 
 func TestRequestThatExpiredOnArrivalIsRefused(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	p, _ := pair(t, loopback())
@@ -204,7 +205,7 @@ func TestRequestThatExpiredOnArrivalIsRefused(t *testing.T) {
 }
 
 func TestExpiryAtAPeerIsAnsweredOnTime(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	p, c := pair(t, loopback())
@@ -237,7 +238,7 @@ func TestExpiryAtAPeerIsAnsweredOnTime(t *testing.T) {
 }
 
 func TestCancelledRequestIsStoppedAtThePeer(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	p, _ := pair(t, loopback())
@@ -256,7 +257,7 @@ func TestCancelledRequestIsStoppedAtThePeer(t *testing.T) {
 }
 
 func TestRequestNeedsALimitOfItsOwn(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	p, _ := pair(t, loopback())
@@ -277,7 +278,7 @@ func TestRequestNeedsALimitOfItsOwn(t *testing.T) {
 }
 
 func TestWhatDoesNotTravelIsInvalid(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	p, c := pair(t, loopback())
@@ -303,7 +304,7 @@ func TestWhatDoesNotTravelIsInvalid(t *testing.T) {
 }
 
 func TestRequestsToOnePeerAreBounded(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	p, _ := pair(t, loopback(), func(c *remote.Config) { c.RequestsMax = 2 })
@@ -329,7 +330,7 @@ func TestRequestsToOnePeerAreBounded(t *testing.T) {
 }
 
 func TestManyRequestsAtOnce(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	p, c := pair(t, loopback())

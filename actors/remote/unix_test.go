@@ -14,10 +14,11 @@ import (
 	"curfew.example/actors"
 	"curfew.example/actors/remote"
 	"curfew.example/resources"
+	"curfew.example/tests/alone"
 )
 
 func TestCommandOfAPeer(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	p, _ := pair(t, loopback())
@@ -44,7 +45,7 @@ func TestCommandOfAPeer(t *testing.T) {
 }
 
 func TestFrozenPeerIsGivenUpByDeadlineAndGrace(t *testing.T) {
-	if alone(t) {
+	if alone.Run(t) {
 		return
 	}
 	const limit, grace = 300 * time.Millisecond, 200 * time.Millisecond
